@@ -1,0 +1,214 @@
+"""The shipped data: where each artifact lies, what it was made from, and whether it is whole.
+
+The manifest (`data/manifest.json`) chains world, tokenizer, weights, trajectories and outcomes:
+each entry holds the hash of its files, the hashes of its inputs and the command that makes it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache, partial
+from pathlib import Path
+
+from .config import FireActError
+from .files import read_json, read_text, write_file
+from .search import Bm25
+from .tasks import Question, load_questions, save_questions
+
+DATA = Path(__file__).resolve().parent.parent / "data"
+RUNS = Path("runs")
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One link of the chain. `inputs` maps an earlier artifact to its hash when this was made."""
+
+    path: str
+    sha256: str
+    inputs: dict[str, str]
+    command: str
+
+
+def hash_path(path: Path) -> str:
+    """SHA-256 of a file, or of a folder's file names and contents in order."""
+    digest = hashlib.sha256()
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    for file in files:
+        if path.is_dir():
+            digest.update(file.relative_to(path).as_posix().encode() + b"\0")
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def read_manifest(folder: Path = DATA) -> dict[str, Artifact]:
+    """All links by name. Raises FireActError when there is no readable manifest."""
+    return {
+        name: Artifact(**entry) for name, entry in read_json(folder / "manifest.json", dict).items()
+    }
+
+
+def register(
+    name: str, path: Path, inputs: Sequence[str], command: str, folder: Path = DATA
+) -> None:
+    """Enter or renew one artifact in the manifest, with the present hashes of its inputs."""
+    manifest = read_manifest(folder) if (folder / "manifest.json").exists() else {}
+    manifest[name] = Artifact(
+        path=path.relative_to(folder).as_posix(),
+        sha256=hash_path(path),
+        inputs={i: manifest[i].sha256 for i in inputs},
+        command=command,
+    )
+    content = {name: asdict(artifact) for name, artifact in sorted(manifest.items())}
+    write_file(folder / "manifest.json", json.dumps(content, indent=1) + "\n")
+
+
+def stale_links(folder: Path = DATA) -> list[str]:
+    """What is wrong with the chain, in words; empty when every link holds."""
+    problems = []
+    manifest = read_manifest(folder)
+    for name, artifact in manifest.items():
+        path = folder / artifact.path
+        if not path.exists():
+            problems.append(f"{name}: {artifact.path} is missing; remake it by {artifact.command}")
+        elif hash_path(path) != artifact.sha256:
+            problems.append(f"{name}: {artifact.path} has changed since {artifact.command}")
+        for source, sha256 in artifact.inputs.items():
+            if source not in manifest:
+                problems.append(f"{name}: its input {source} is not in the manifest")
+            elif manifest[source].sha256 != sha256:
+                problems.append(f"{name}: made from an earlier {source}; run {artifact.command}")
+    return problems
+
+
+def shipped(name: str) -> Path:
+    """The path of a shipped artifact, checked against its hash once a process.
+
+    Raises FireActError when it is unknown, missing or not what the manifest says.
+    """
+    manifest = read_manifest()
+    if name not in manifest:
+        raise FireActError(
+            f"There is no shipped artifact {name!r}. There are: {', '.join(manifest)}."
+        )
+    return _checked(name, manifest[name].path, manifest[name].sha256)
+
+
+@cache
+def _checked(name: str, relative: str, sha256: str) -> Path:
+    path = DATA / relative
+    if not path.exists() or hash_path(path) != sha256:
+        state = "has been changed" if path.exists() else "is missing"
+        raise FireActError(
+            f"The shipped artifact {name!r} ({path}) {state}. Restore it with `git checkout data`."
+        )
+    return path
+
+
+def provenance(name: str) -> str:
+    """How a shipped artifact is to be labelled: its hash and its command."""
+    artifact = read_manifest()[name]
+    return f"shipped ({artifact.sha256[:8]}, {artifact.command})"
+
+
+@cache
+def tiny_search() -> Bm25:
+    """The search tool of the tiny world."""
+    passages = read_text(shipped("world") / "passages.txt").splitlines()
+    return Bm25(passages, name="tiny world")
+
+
+def tiny_questions(split: str, count: int | None = None) -> list[Question]:
+    """The first `count` questions of a split of the tiny world (they are in random order)."""
+    path = shipped("world") / f"hotpotqa_{split}.jsonl"
+    if not path.exists():
+        raise FireActError(f"The tiny world has no split {split!r}: choose train, dev or test.")
+    questions = load_questions(path)
+    if count is not None and count > len(questions):
+        raise FireActError(
+            f"{count} questions were asked for and the split {split} has {len(questions)}."
+        )
+    return questions[:count]
+
+
+def write_world(folder: Path) -> None:
+    """Make the tiny world's files from its seed: passages, the splits."""
+    from .tinyworld.questions import make_puzzles, make_questions
+    from .tinyworld.world import make_world
+
+    world = make_world()
+    write_file(folder / "passages.txt", "".join(p + "\n" for p in world.passages))
+    for split, questions in make_questions(make_puzzles(world)).items():
+        save_questions(folder / f"hotpotqa_{split}.jsonl", questions)
+
+
+def write_tokenizer(folder: Path) -> None:
+    """Train the tiny models' tokenizer; the same bytes every time."""
+    from .tinyworld.vocabulary import save_tokenizer
+
+    save_tokenizer(folder)
+
+
+def write_model(name: str, folder: Path) -> None:
+    """Pretrain a tiny model (hours, resumable) and put its weights in place."""
+    import shutil
+
+    from transformers import AutoTokenizer
+
+    from .tinyworld.pretrain import pretrain
+
+    tokenizer = AutoTokenizer.from_pretrained(shipped("tokenizer"))
+    shutil.copytree(pretrain(name, tokenizer, RUNS / "pretrain" / name), folder, dirs_exist_ok=True)
+
+
+def write_teacher_trajectories(path: Path) -> None:
+    """Let the few-shot prompted teacher play the training questions; all episodes are kept."""
+    from .formats import write_trajectories
+    from .generate import generate
+    from .journal import Journal
+    from .local import LocalChat
+    from .prompting import load_prompt
+
+    RUNS.mkdir(exist_ok=True)
+    with Journal(RUNS / "teacher_react.journal") as journal:
+        trajectories = generate(
+            tiny_questions("train", TEACHER_QUESTIONS),
+            load_prompt("react"),
+            LocalChat(shipped("teacher")),
+            tiny_search(),
+            journal=journal,
+        )
+    write_trajectories(path, trajectories)
+
+
+@dataclass(frozen=True)
+class _Recipe:
+    path: str
+    inputs: tuple[str, ...]
+    make: Callable[[Path], None]
+
+
+TEACHER_QUESTIONS = 1200
+_RECIPES = {
+    "world": _Recipe("tinyworld", (), write_world),
+    "tokenizer": _Recipe("tokenizer", ("world",), write_tokenizer),
+    "teacher": _Recipe("models/teacher", ("world", "tokenizer"), partial(write_model, "teacher")),
+    "student": _Recipe("models/student", ("world", "tokenizer"), partial(write_model, "student")),
+    "teacher_react": _Recipe(
+        "trajectories/teacher_react.jsonl", ("world", "teacher"), write_teacher_trajectories
+    ),
+}
+
+
+def remake(name: str) -> None:
+    """Make one artifact anew by its recipe and enter it in the manifest."""
+    if name not in _RECIPES:
+        raise FireActError(f"There is no artifact {name!r}. There are: {', '.join(_RECIPES)}.")
+    recipe = _RECIPES[name]
+    path = DATA / recipe.path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    recipe.make(path)
+    _checked.cache_clear()
+    register(name, path, recipe.inputs, f"fireact-nb artifacts {name}")

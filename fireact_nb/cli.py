@@ -1,0 +1,281 @@
+"""The `fireact-nb` command: each step of the pipeline, and the notebook series, from a shell.
+
+Only wires the rooms together; a FireActError is printed as its one paragraph.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import __version__
+from .config import FireActError
+
+_EPILOG = """examples:
+  fireact-nb run                          execute the whole series, offline
+  fireact-nb run 00 -p seed 1             one notebook with another seed
+  fireact-nb generate --method react --split train --count 200 --out runs/react.jsonl
+  fireact-nb train runs/react.jsonl --out runs/student-react
+  fireact-nb evaluate --adapter runs/student-react --out runs/outcomes.csv
+  fireact-nb serve data/models/student --adapter runs/student-react
+  fireact-nb pretrain student             the tiny student from nothing (resumable)
+"""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fireact-nb",
+        description="FireAct, hands-on: prompt, generate, unify, fine-tune, evaluate an agent.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"fireact-nb {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="execute notebooks by papermill, offline")
+    run.add_argument(
+        "names", nargs="*", help="beginnings of notebook names, such as 00; all if none"
+    )
+    run.add_argument("--smoke", action="store_true", help="smallest sizes: does every cell run?")
+    run.add_argument(
+        "-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
+        help="a parameter of the notebook's first cell; repeat for more",
+    )  # fmt: skip
+    run.add_argument("--out", type=Path, default=Path("runs/executed"), help="folder (%(default)s)")
+
+    build = commands.add_parser(
+        "build", help="execute the scripts and renew the committed notebooks"
+    )
+    build.add_argument("names", nargs="*", help="beginnings of notebook names; all if none")
+
+    pretrain = commands.add_parser("pretrain", help="pretrain a tiny model from nothing; resumable")
+    pretrain.add_argument("model", help="teacher or student")
+    pretrain.add_argument("--tokens", type=int, help="default: as the shipped model")
+    pretrain.add_argument("--run", type=Path, help="folder for checkpoints (runs/pretrain/MODEL)")
+    pretrain.add_argument("--threads", type=int, default=1, help="CPU threads (%(default)s)")
+
+    generate = commands.add_parser("generate", help="let a few-shot prompted model play questions")
+    _add_model(generate, "teacher")
+    _add_questions(generate, "train", 200)
+    generate.add_argument("--method", default="react", help="io, cot, react, reflexion or fireact")
+    generate.add_argument("--temperature", type=float, default=0.0, help="%(default)s is greedy")
+    generate.add_argument("--seed", type=int, default=0)
+    generate.add_argument("--prompts", default="tiny", help="prompt set (%(default)s)")
+    generate.add_argument("--out", type=Path, required=True, help="trajectories, JSON lines")
+    generate.add_argument("--journal", type=Path, help="resume point (default: OUT.journal)")
+    generate.add_argument(
+        "--base-url", help="an OpenAI-compatible server; then --model is its model's name"
+    )
+    generate.add_argument(
+        "--prices", type=float, nargs=2, metavar=("IN", "OUT"),
+        help="US dollars for a million prompt and completion tokens",
+    )  # fmt: skip
+    generate.add_argument("--max-usd", type=float, help="stop before spending more than this")
+    generate.add_argument("--yes", action="store_true", help="agree to the forecast of a paid run")
+
+    train = commands.add_parser("train", help="fine-tune a student on trajectories")
+    train.add_argument("trajectories", type=Path, nargs="+", help="JSON lines; successes are used")
+    train.add_argument(
+        "--model", default="student", help="shipped name or model folder (%(default)s)"
+    )
+    train.add_argument("--out", type=Path, required=True, help="folder for the adapter")
+    train.add_argument("--kind", default="qlora", choices=("lora", "qlora", "full"))
+    train.add_argument("--count", type=int, help="use this many, drawn by the seed")
+    train.add_argument("--epochs", type=int, default=4)
+    train.add_argument("--seed", type=int, default=0)
+
+    evaluate = commands.add_parser("evaluate", help="play a split and write the outcomes table")
+    _add_model(evaluate, "student")
+    _add_questions(evaluate, "dev", 200)
+    evaluate.add_argument("--method", default="fireact", help="fireact is the bare question")
+    evaluate.add_argument("--out", type=Path, required=True, help="outcomes, .csv or .parquet")
+
+    serve = commands.add_parser("serve", help="offer a local model on an OpenAI-compatible address")
+    serve.add_argument("model", help="shipped name (teacher, student) or model folder")
+    serve.add_argument("--adapter", type=Path, help="LoRA adapter folder")
+    serve.add_argument("--port", type=int, default=8000)
+
+    artifacts = commands.add_parser("artifacts", help="check or remake the shipped data")
+    artifacts.add_argument(
+        "names", nargs="*", help="which to remake; none: check the chain of hashes"
+    )
+    return parser
+
+
+def _add_model(parser: argparse.ArgumentParser, default: str) -> None:
+    parser.add_argument(
+        "--model", default=default, help="shipped name or model folder (%(default)s)"
+    )
+    parser.add_argument("--adapter", type=Path, help="LoRA adapter folder")
+
+
+def _add_questions(parser: argparse.ArgumentParser, split: str, count: int) -> None:
+    parser.add_argument("--split", default=split, help="train, dev or test (%(default)s)")
+    parser.add_argument("--count", type=int, default=count, help="questions (%(default)s)")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    options = make_parser().parse_args(arguments)
+    try:
+        _COMMANDS[options.command](options)
+    except FireActError as error:
+        print(f"fireact-nb {options.command}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(
+            "\nStopped. What was finished is kept; the same command goes on from there.",
+            file=sys.stderr,
+        )
+        return 130
+    return 0
+
+
+def _model_path(name: str) -> Path:
+    from .artifacts import shipped
+
+    return shipped(name) if name in ("teacher", "student") else Path(name)
+
+
+def _run(options: argparse.Namespace) -> None:
+    from .series import peak_memory_gib, run_series
+
+    parameters = {name: _value(value) for name, value in options.parameter}
+    if options.smoke:
+        parameters["quick"] = True
+    runs = run_series(options.names, parameters, options.out)
+    total = sum(run.seconds for run in runs)
+    print(f"{len(runs)} notebooks in {total:.0f} s, at most {peak_memory_gib():.1f} GiB each")
+
+
+def _value(text: str) -> bool | int | float | str:
+    """A parameter as papermill's own command line reads it."""
+    if text in ("True", "False"):
+        return text == "True"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _build(options: argparse.Namespace) -> None:
+    from .series import build
+
+    for path in build(options.names):
+        print(path)
+
+
+def _pretrain(options: argparse.Namespace) -> None:
+    from transformers import AutoTokenizer
+
+    from .artifacts import shipped
+    from .tinyworld.pretrain import pretrain
+
+    folder = options.run or Path("runs/pretrain") / options.model
+    tokenizer = AutoTokenizer.from_pretrained(shipped("tokenizer"))
+    print(pretrain(options.model, tokenizer, folder, options.tokens, threads=options.threads))
+
+
+def _generate(options: argparse.Namespace) -> None:
+    from .artifacts import tiny_questions, tiny_search
+    from .chat import OpenAIChat
+    from .episode import Settings
+    from .formats import write_trajectories
+    from .generate import forecast, generate, successes
+    from .journal import Journal
+    from .local import LocalChat
+    from .prompting import load_prompt
+
+    questions = tiny_questions(options.split, options.count)
+    prompt = load_prompt(options.method, options.prompts)
+    if options.base_url:
+        prices = tuple(options.prices) if options.prices else None
+        print(forecast(questions, prompt, prices))
+        if prices and not options.yes:
+            raise FireActError(
+                "This run costs money. Add --yes if you agree to the forecast above."
+            )
+        chat = OpenAIChat(options.model, options.base_url, prices=prices)
+    else:
+        chat = LocalChat(_model_path(options.model), options.adapter)
+    settings = Settings(temperature=options.temperature, seed=options.seed)
+    with Journal(options.journal or options.out.with_suffix(".journal")) as journal:
+        trajectories = generate(
+            questions, prompt, chat, tiny_search(), settings, journal, max_usd=options.max_usd
+        )
+    write_trajectories(options.out, trajectories)
+    right = len(successes(trajectories))
+    print(f"{right} of {len(trajectories)} ended in the right answer -> {options.out}")
+
+
+def _train(options: argparse.Namespace) -> None:
+    from .artifacts import tiny_questions
+    from .formats import read_trajectories
+    from .generate import successes
+    from .mixing import mix
+    from .training import Recipe, fine_tune
+
+    groups = {path.stem: successes(read_trajectories(path)) for path in options.trajectories}
+    held_out = tiny_questions("dev") + tiny_questions("test")
+    mixed = mix(groups, seed=options.seed, held_out=held_out)
+    if options.count is not None:
+        mixed = mixed[: options.count]
+    recipe = Recipe(kind=options.kind, epochs=options.epochs, seed=options.seed)
+    done = fine_tune(_model_path(options.model), mixed, options.out, recipe)
+    print(
+        f"{done.examples} trajectories, {done.trained_parameters:,} of {done.all_parameters:,} "
+        f"parameters, {done.seconds:.0f} s, loss {done.losses[0][1]:.2f} -> "
+        f"{done.losses[-1][1]:.2f}"
+        f" -> {done.folder}"
+    )
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from .artifacts import tiny_questions, tiny_search
+    from .evaluation import accuracy, outcomes_of, write_outcomes
+    from .generate import generate
+    from .local import LocalChat
+    from .prompting import load_prompt
+
+    questions = tiny_questions(options.split, options.count)
+    chat = LocalChat(_model_path(options.model), options.adapter)
+    trajectories = generate(questions, load_prompt(options.method), chat, tiny_search())
+    outcomes = outcomes_of(trajectories, questions, agent=chat.name, model=options.model)
+    write_outcomes(options.out, outcomes)
+    score = accuracy(outcomes)
+    print(f"EM {score} over {len(outcomes)} -> {options.out}")
+
+
+def _serve(options: argparse.Namespace) -> None:
+    from .local import LocalChat
+    from .serve import serve
+
+    path = _model_path(options.model)
+    serve(LocalChat(path, options.adapter), path.name, port=options.port)
+
+
+def _artifacts(options: argparse.Namespace) -> None:
+    from .artifacts import remake, stale_links
+
+    for name in options.names:
+        remake(name)
+    problems = stale_links()
+    if problems:
+        raise FireActError("The chain of artifacts is broken. " + " ".join(problems))
+    print("Every shipped artifact is what the manifest says.")
+
+
+_COMMANDS = {
+    "run": _run,
+    "build": _build,
+    "pretrain": _pretrain,
+    "generate": _generate,
+    "train": _train,
+    "evaluate": _evaluate,
+    "serve": _serve,
+    "artifacts": _artifacts,
+}

@@ -1,0 +1,130 @@
+"""The agent loop: one question, one method, one tool, until an answer or the last round.
+
+One piece of logic for every method and every model. `play` is a generator: it yields what it wants
+to ask a model and is sent the reply, so whoever drives it decides how calls are made: one by one,
+many at once against an API, or in batches on a local model. It knows neither gold answers (they are
+only scored at the end) nor where replies come from.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator
+from dataclasses import dataclass
+
+from .chat import Reply, Request
+from .prompting import Prompt
+from .search import Search
+from .tasks import Question, score
+from .trajectory import (
+    OBSERVATION,
+    Step,
+    Trajectory,
+    clean_observation,
+    cut_turn,
+    parse_turn,
+)
+
+MAX_ROUNDS = 11  # paper, section 4
+_ANSWER = re.compile(r"^[ \t]*Answer[ \t]*:[ \t]*(.*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How an episode is decoded and when it stops. `max_tokens` is per turn."""
+
+    temperature: float = 0.0
+    max_tokens: int = 96
+    max_rounds: int = MAX_ROUNDS
+    seed: int = 0
+    sample: int = 0
+
+
+Episode = Generator[Request, Reply, Trajectory]
+
+
+def play(
+    question: Question, prompt: Prompt, search: Search, settings: Settings, source: str = ""
+) -> Episode:
+    """Play one episode; the generator's return value is the trajectory.
+
+    Always ends in a named state: finished, out of rounds, malformed (two unreadable turns in a
+    row), context full or refused. "failed" is left to drivers.
+    """
+    messages = prompt.ask(question.question)
+    one_turn = prompt.method in ("io", "cot")
+    steps: list[Step] = []
+    replies: list[Reply] = []
+    state, answer, unread = "out of rounds", None, 0
+    last = 1 if one_turn else settings.max_rounds
+    for number in range(1, last + 1):
+        cue = (prompt.cues or {}).get(number)
+        reply = yield Request(
+            messages=tuple(messages),
+            max_tokens=settings.max_tokens,
+            temperature=settings.temperature,
+            stop=("\nObservation",),
+            seed=settings.seed,
+            sample=settings.sample,
+            prefix=f"Thought: {cue}" if cue else "",
+        )
+        replies.append(reply)
+        if reply.finish in ("context full", "refused"):
+            state = reply.finish
+            break
+        if one_turn:
+            answer = read_answer(reply.text)
+            steps.append(Step(_visible(reply.text)))
+            state = "malformed" if answer is None else "finished"
+            break
+        turn = parse_turn(reply.text)
+        text = cut_turn(reply.text)
+        if turn.action == "finish":
+            steps.append(Step(text))
+            state, answer = "finished", turn.argument
+            break
+        unread = unread + 1 if turn.action is None else 0
+        if unread == 2:
+            steps.append(Step(text))
+            state = "malformed"
+            break
+        if turn.action == "search":
+            salt = f"{question.id}/{settings.seed}/{settings.sample}/{number}"
+            observation = clean_observation(search.search(turn.argument, salt))
+        else:
+            observation = (
+                f"Not understood: {turn.problem}. Write Action: search[...] or finish[...]."
+            )
+        steps.append(Step(text, observation))
+        messages.append({"role": "assistant", "content": text})
+        messages.append({"role": "user", "content": OBSERVATION + observation})
+    return Trajectory(
+        question_id=question.id,
+        question=question.question,
+        steps=tuple(steps),
+        method=prompt.method,
+        task=question.task,
+        answer=answer,
+        gold=question.answer,
+        correct=score(question.task, answer, question.answer, question.meta.get("options", ())),
+        state=state,
+        source=source,
+        seed=settings.seed,
+        sample=settings.sample,
+        temperature=settings.temperature,
+        prompt_tokens=sum(r.prompt_tokens for r in replies),
+        completion_tokens=sum(r.completion_tokens for r in replies),
+        usd=sum(r.usd for r in replies),
+        seconds=sum(r.seconds for r in replies),
+    )
+
+
+def read_answer(text: str) -> str | None:
+    """The answer of an IO or CoT reply: what follows the last "Answer:"; None if there is none."""
+    found = _ANSWER.findall(_visible(text))
+    return found[-1].strip() or None if found else None
+
+
+def _visible(text: str) -> str:
+    """A one-turn reply up to an invented Observation."""
+    return re.split(r"^\s*Observation\b", text, maxsplit=1, flags=re.MULTILINE)[0].strip()

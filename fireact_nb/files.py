@@ -1,0 +1,115 @@
+"""Files that are whole or absent, and errors that name the file, the line and what to do.
+
+Knows text, JSON and JSON lines in UTF-8; knows nothing of what the files mean.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .config import FireActError
+
+_NAMES = {dict: "object", list: "list"}
+
+
+def read_text(path: str | Path) -> str:
+    """The whole file, line ends untouched; a missing, empty or non-UTF-8 file is an error."""
+    path = Path(path)
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError as error:
+        raise FireActError(
+            f"There is no file {path}. Check the path (looked up from {Path.cwd()}), or make the "
+            "file first with the step that writes it."
+        ) from error
+    except OSError as error:
+        raise FireActError(
+            f"{path} cannot be read ({error.strerror}). Check that it is a file, not a folder, and "
+            "that you may read it."
+        ) from error
+    except UnicodeDecodeError as error:
+        raise FireActError(
+            f"{path} is not UTF-8 text (byte {error.start}). Save it as UTF-8, or check that this "
+            "is the file you meant."
+        ) from error
+    if not text.strip():
+        raise FireActError(f"{path} is empty. Download it or make it again.")
+    return text
+
+
+def read_json(path: str | Path, kind: type = list) -> Any:
+    """The one JSON value in the file, which must be a `kind` (list or dict) that is not empty."""
+    text = read_text(path)
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise FireActError(f"{path} is not whole JSON: {_why(error, text)}") from error
+    if not isinstance(value, kind) or not value:
+        raise FireActError(
+            f"{path} should hold a JSON {_NAMES[kind]} with something in it, but holds "
+            f"{str(value)[:40]!r}. Check that this is the file you meant."
+        )
+    return value
+
+
+def read_json_lines(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Line number (from 1) and object of every line; blank lines are skipped."""
+    # Not splitlines(): it would also break inside a string at U+2028 and its like.
+    for number, line in enumerate(read_text(path).split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise FireActError(
+                f"{path}, line {number} is not whole JSON: {_why(error, line, within=True)}"
+            ) from error
+        if not isinstance(value, dict):
+            raise FireActError(
+                f"{path}, line {number} should be a JSON object, not {line[:40]!r}. Mend or remove "
+                "the line, or check that this is the file you meant."
+            )
+        yield number, value
+
+
+def _why(error: Exception, text: str, within: bool = False) -> str:
+    advice = "Download it or make it again."
+    if not isinstance(error, json.JSONDecodeError):
+        return f"{error}. {advice}"
+    if error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string"):
+        return f"it breaks off (a truncated file?). {advice}"
+    at = f"column {error.colno}" if within else f"line {error.lineno}, column {error.colno}"
+    return f"{error.msg} at {at}. {advice}"
+
+
+def write_file(path: str | Path, content: str | bytes) -> None:
+    """Write the whole file or leave the old one as it was; missing folders are made."""
+    path = Path(path)
+    part = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
+    try:
+        data = content if isinstance(content, bytes) else content.encode("utf-8")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except UnicodeEncodeError as error:
+        raise FireActError(
+            f"{path} was not written: the text holds half a character (a lone surrogate) near "
+            f"{content[max(0, error.start - 20) : error.start]!r}. Remove it from the row it is in."
+        ) from error
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise FireActError(
+            f"{path} was not written ({error.strerror}); an earlier version, if there was one, is "
+            "untouched. Free some space or check that the folder may be written, then run the step "
+            "again."
+        ) from error

@@ -1,0 +1,292 @@
+"""Trajectories as files: our own JSON lines, training formats, and the authors' released files.
+
+Knows file layouts; the conversation and its plain text are rendered and parsed in `trajectory`.
+Does not choose what to train on.
+
+An imported row often closes with the environment's "Observation: Episode finished, reward = True".
+It is no part of the unified form, which ends with the finish turn, but it is kept word for word
+in `meta["ending"]`, so `chat_row` and `alpaca_row` give back every imported row unchanged.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from .config import FireActError
+from .files import read_json, read_json_lines, write_file
+from .trajectory import (
+    OBSERVATION,
+    Message,
+    Trajectory,
+    parse_messages,
+    parse_text,
+    render_messages,
+    render_text,
+    unify,
+)
+
+# The wrapper of Stanford Alpaca around a question, as in the released Llama trajectories.
+ALPACA_PROMPT = (
+    "Below is an instruction that describes a task. Write a response that appropriately completes "
+    "the request.\n\n### Instruction:\n{question}\n\n### Response:\n"
+)
+_BEFORE, _BETWEEN = ALPACA_PROMPT.split("{question}")
+_ENDING = re.compile(r"Observation: Episode finished, reward = (True|False|1|0)\s*")
+_CUE = re.compile(r"haven't solved the task within \d+ steps")
+
+
+# -- our own files ------------------------------------------------------------------------------
+
+
+def write_trajectories(path: str | Path, trajectories: Iterable[Trajectory]) -> None:
+    """Write trajectories as JSON lines, whole, with every field."""
+    write_file(path, "".join(t.to_json() + "\n" for t in trajectories))
+
+
+def read_trajectories(path: str | Path) -> list[Trajectory]:
+    """Trajectories from the JSON lines that `write_trajectories` makes."""
+    trajectories = []
+    for number, row in read_json_lines(path):
+        try:
+            trajectories.append(Trajectory.from_json(json.dumps(row)))
+        except (TypeError, KeyError, ValueError, AttributeError) as error:
+            raise FireActError(
+                f"{path}, line {number} is not a trajectory ({error}). Remove the line, or read "
+                "the file with the reader for its format (read_chat, read_alpaca)."
+            ) from error
+    return trajectories
+
+
+# -- exports ------------------------------------------------------------------------------------
+
+
+def chat_row(trajectory: Trajectory) -> dict[str, list[Message]]:
+    """The OpenAI chat row of a trajectory; an imported one comes out as it came in."""
+    messages = render_messages(trajectory)
+    if "ending" in trajectory.meta:
+        messages.append({"role": "user", "content": trajectory.meta["ending"]})
+    return {"messages": messages}
+
+
+def alpaca_row(trajectory: Trajectory) -> dict[str, str]:
+    """The Alpaca row of a trajectory; an imported one comes out as it came in."""
+    output = render_text(trajectory.steps)
+    if "ending" in trajectory.meta:
+        output += "\n" + trajectory.meta["ending"]
+    return {"instruction": trajectory.question, "input": "", "output": output}
+
+
+def export_chat(trajectories: Iterable[Trajectory], path: str | Path) -> None:
+    """OpenAI fine-tuning JSON lines: {"messages": [...]}, each ending with the finish turn.
+
+    Every trajectory is unified first. An unfinished one is a FireActError: it has nothing to teach
+    as its last turn.
+    """
+    rows = [chat_row(t) for t in _ready(trajectories)]
+    write_file(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def export_alpaca(trajectories: Iterable[Trajectory], path: str | Path) -> None:
+    """Alpaca JSON: a list of {"instruction", "input", "output"}, each ending with the finish turn.
+
+    Observations are part of "output", so a trainer of Alpaca files puts loss on them, as the
+    authors' did; export_chat and export_sharegpt keep them apart.
+    """
+    rows = [alpaca_row(t) for t in _ready(trajectories)]
+    write_file(path, json.dumps(rows, ensure_ascii=False, indent=4) + "\n")
+
+
+def export_sharegpt(trajectories: Iterable[Trajectory], path: str | Path) -> None:
+    """LLaMA-Factory's sharegpt JSON, and the file's entry in dataset_info.json beside it.
+
+    The data set is named after the file; other entries of dataset_info.json stay.
+    """
+    path = Path(path)
+    rows = [chat_row(t) for t in _ready(trajectories)]
+    catalogue = path.with_name("dataset_info.json")
+    entries = read_json(catalogue, dict) if catalogue.exists() else {}
+    entries[path.stem] = {
+        "file_name": path.name,
+        "formatting": "sharegpt",
+        "columns": {"messages": "messages"},
+        "tags": {
+            "role_tag": "role",
+            "content_tag": "content",
+            "user_tag": "user",
+            "assistant_tag": "assistant",
+            "system_tag": "system",
+        },
+    }
+    write_file(path, json.dumps(rows, ensure_ascii=False, indent=1) + "\n")
+    write_file(catalogue, json.dumps(entries, ensure_ascii=False, indent=2) + "\n")
+
+
+def _ready(trajectories: Iterable[Trajectory]) -> Iterator[Trajectory]:
+    for trajectory in trajectories:
+        if trajectory.state != "finished" or trajectory.answer is None:
+            raise FireActError(
+                f"The trajectory {trajectory.id} has no answer (state: {trajectory.state}), so it "
+                "cannot end with the finish turn. Leave unfinished trajectories out of the "
+                "training set."
+            )
+        meta = {k: v for k, v in trajectory.meta.items() if k != "ending"}
+        yield replace(unify(trajectory), meta=meta)
+
+
+# -- imports ------------------------------------------------------------------------------------
+
+
+def read_chat(path: str | Path, task: str = "") -> list[Trajectory]:
+    """Trajectories from OpenAI chat JSON lines in the unified form, ours or the authors'.
+
+    `correct` and the method are read off a released row's ending and turns: one round and
+    "reward = 1" is cot, the reflection cue reflexion, anything else react. Ids are made of the
+    file's name and the row number.
+    """
+    return [
+        _imported(
+            _messages(row, where),
+            where,
+            question_id=f"{Path(path).stem}:{number}",
+            task=task,
+            source=Path(path).name,
+        )
+        for number, row in read_json_lines(path)
+        for where in [f"{path}, line {number}"]
+    ]
+
+
+def read_alpaca(path: str | Path, task: str = "") -> list[Trajectory]:
+    """Trajectories from an Alpaca JSON list of {"instruction", "output"}; see read_chat."""
+    trajectories = []
+    for number, row in enumerate(read_json(path), 1):
+        where = f"{path}, entry {number}"
+        question, output = _field(row, "instruction", str, where), _field(row, "output", str, where)
+        if row.get("input"):
+            raise FireActError(
+                f"{where} has an 'input' beside its instruction, which a trajectory has no place "
+                "for. Move it into 'instruction'."
+            )
+        trajectories.append(
+            _imported(
+                (question, output),
+                where,
+                question_id=f"{Path(path).stem}:{number}",
+                task=task,
+                source=Path(path).name,
+            )
+        )
+    return trajectories
+
+
+def read_released_trajectories(path: str | Path) -> list[Trajectory]:
+    """Episodes of the authors' fine-tuned agents on HotpotQA's dev set, method "fireact".
+
+    Reads both released shapes of 'traj': a list of messages, and one text in the Alpaca wrapper.
+    `question_id` joins with `load_hotpotqa`. The file may hold fewer episodes than were asked, so
+    compare with `accuracy(trajectories, questions=500)`.
+    """
+    trajectories = []
+    for key, row in read_json(path, dict).items():
+        where = f"{path}, entry {key!r}"
+        gold, f1 = _field(row, "gt", str, where), _field(row, "f1", (int, float), where)
+        rounds = row.get("traj")
+        if isinstance(rounds, str):
+            if not rounds.startswith(_BEFORE) or _BETWEEN not in rounds:
+                raise FireActError(
+                    f"{where} has a 'traj' without the Alpaca wrapper (### Instruction: and "
+                    "### Response:). Download the file again."
+                )
+            question, _, output = rounds.removeprefix(_BEFORE).partition(_BETWEEN)
+            content: Any = (question, output)
+        else:
+            content = _messages({"messages": rounds}, where)
+        trajectory = _imported(
+            content,
+            where,
+            question_id=f"hotpotqa:dev:{key}",
+            task="hotpotqa",
+            source=Path(path).name,
+            gold=gold,
+        )
+        # Our own name for what the fine-tuned agent does: it chooses a method by itself.
+        meta = {**trajectory.meta, "f1": f1}
+        trajectories.append(replace(trajectory, method="fireact", meta=meta))
+    return trajectories
+
+
+def _imported(content: list[Message] | tuple[str, str], where: str, **known: Any) -> Trajectory:
+    """The trajectory behind a conversation, or behind a question and its plain-text rounds."""
+    body, ending = _split_ending(content)
+    try:
+        trajectory = _parse(body, known)
+        reward = _ENDING.fullmatch(ending or "")
+        if reward and trajectory.steps and trajectory.steps[-1].turn.action == "search":
+            # After a search it is what the tool said, whatever it reads like: no verdict.
+            *steps, last = trajectory.steps
+            heard, newline, rest = ending.partition("\n")
+            last = replace(last, observation=heard.removeprefix(OBSERVATION))
+            trajectory = replace(trajectory, steps=(*steps, last))
+            ending, reward = rest if newline else None, None
+    except ValueError as error:
+        raise FireActError(
+            f"{where} is not in the unified form ({error}). Remove the row or mend it."
+        ) from error
+    correct = reward[1] in ("True", "1") if reward else None
+    method = "react"
+    if trajectory.rounds == 1 and reward and reward[1] == "1":
+        method = "cot"
+    elif any(_CUE.search(step.text) for step in trajectory.steps):
+        method = "reflexion"
+    state = trajectory.state
+    if trajectory.steps and trajectory.steps[-1].turn.action is None:
+        # The authors' harness wrote "finish[]" itself when an episode broke down.
+        state = "failed" if "finish[]" in trajectory.steps[-1].text else "malformed"
+    meta = {} if ending is None else {"ending": ending}
+    return replace(trajectory, correct=correct, method=method, state=state, meta=meta)
+
+
+def _parse(content: list[Message] | tuple[str, str], known: dict[str, Any]) -> Trajectory:
+    if isinstance(content, tuple):
+        return parse_text(*content, **known)
+    return parse_messages(content, **known)
+
+
+def _split_ending(
+    content: list[Message] | tuple[str, str],
+) -> tuple[list[Message] | tuple[str, str], str | None]:
+    """The content without what follows the last turn, and that: None if there is nothing."""
+    if isinstance(content, list):
+        if content[-1]["role"] == "user" and _ENDING.fullmatch(content[-1]["content"]):
+            return content[:-1], content[-1]["content"]
+        return content, None
+    question, output = content
+    lines = output.rstrip("\n").split("\n")
+    if _ENDING.fullmatch(lines[-1]):
+        lines.pop()
+    body = "\n".join(lines)
+    return (question, body), output[len(body) + 1 :] if body != output else None
+
+
+def _messages(row: Any, where: str) -> list[Message]:
+    messages = _field(row, "messages", list, where)
+    for message in messages:
+        _field(message, "role", str, where)
+        _field(message, "content", str, where)
+    if not messages:
+        raise FireActError(f"{where} has no messages. Remove the row or mend it.")
+    return messages
+
+
+def _field(row: Any, name: str, kind: type | tuple[type, ...], where: str) -> Any:
+    if not isinstance(row, dict) or not isinstance(row.get(name), kind):
+        raise FireActError(
+            f"{where} lacks a proper {name!r}. Check that the file is in the format this reader is "
+            "for, or download it again."
+        )
+    return row[name]

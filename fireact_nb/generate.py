@@ -1,0 +1,219 @@
+"""Many episodes at once: drivers for local and API models, journal, forecast, budget.
+
+Knows how to keep many episodes going and how to lose none of them; the episode itself, the model
+and the tool are handed in.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass
+
+from .chat import Chat, Reply, Request
+from .config import FireActError
+from .episode import Episode, Settings, play
+from .journal import Journal, content_key
+from .prompting import Prompt
+from .search import Search
+from .tasks import Question
+from .trajectory import Trajectory
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a run will take, estimated before it starts. `usd` is None where prices are unknown."""
+
+    episodes: int
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    usd: float | None
+
+    def __str__(self) -> str:
+        money = "price unknown" if self.usd is None else f"about ${self.usd:.2f}"
+        return (
+            f"{self.episodes} episodes, about {self.calls:,} calls, {self.prompt_tokens:,} prompt "
+            f"and {self.completion_tokens:,} completion tokens, {money}"
+        )
+
+
+def forecast(
+    questions: Sequence[Question],
+    prompt: Prompt,
+    prices: tuple[float, float] | None = None,
+    rounds: float = 3.2,
+) -> Forecast:
+    """Estimate a run by its prompt's length, at `rounds` a question (paper, Table 4: 3.2).
+
+    Counts four characters a token and 80 tokens a round for turn and observation. `prices` are US
+    dollars for a million prompt and completion tokens.
+    """
+    rounds = 1.0 if prompt.method in ("io", "cot") else rounds
+    opening = sum(len(m["content"]) for q in questions for m in prompt.ask(q.question)) / 4
+    calls = round(len(questions) * rounds)
+    prompt_tokens = round(opening * rounds + len(questions) * 80 * rounds * (rounds - 1) / 2)
+    completion_tokens = calls * 45
+    usd = None
+    if prices is not None:
+        usd = (prompt_tokens * prices[0] + completion_tokens * prices[1]) / 1e6
+    return Forecast(len(questions), calls, prompt_tokens, completion_tokens, usd)
+
+
+def generate(
+    questions: Sequence[Question],
+    prompt: Prompt,
+    chat: Chat,
+    search: Search,
+    settings: Settings | None = None,
+    journal: Journal | None = None,
+    *,
+    max_usd: float | None = None,
+    progress: bool = True,
+) -> list[Trajectory]:
+    """Play every question once; trajectories come back in the order of the questions.
+
+    With a journal, every reply and every finished trajectory is durable before it is used: a killed
+    run called again finishes what is missing, asks nothing twice and gives the same result.
+    `max_usd` caps this call's spending: past it no new call is made and a FireActError says how
+    much is done (raise the cap and call again to go on).
+    """
+    settings = settings or Settings()
+    keys = [_trajectory_key(q, prompt, chat, search, settings) for q in questions]
+    results: dict[int, Trajectory] = {}
+    if journal is not None:
+        for place, key in enumerate(keys):
+            if (known := journal.get(key, "trajectory")) is not None:
+                results[place] = Trajectory.from_json(json.dumps(known))
+    missing = [i for i in range(len(questions)) if i not in results]
+    games = [(i, play(questions[i], prompt, search, settings, chat.name)) for i in missing]
+    drive = _drive_batches if chat.endpoint == "local" else _drive_threads
+    purse = _Purse(max_usd)
+    for place, trajectory in _show(
+        drive(games, chat, journal, purse), len(games), progress, prompt
+    ):
+        results[place] = trajectory
+        if journal is not None:
+            journal.put(keys[place], json.loads(trajectory.to_json()), "trajectory")
+    return [results[i] for i in range(len(questions))]
+
+
+class _Purse:
+    """What this run has spent, against its cap."""
+
+    def __init__(self, cap: float | None) -> None:
+        self.cap, self.spent = cap, 0.0
+
+    def pay(self, reply: Reply) -> Reply:
+        self.spent += reply.usd
+        return reply
+
+    def check(self) -> None:
+        if self.cap is not None and self.spent >= self.cap:
+            raise FireActError(
+                f"The budget of ${self.cap:.2f} is spent (${self.spent:.4f} in this run). "
+                "Everything finished is in the journal; call again with a higher max_usd to go on."
+            )
+
+
+def _drive_batches(
+    games: Sequence[tuple[int, Episode]], chat: Chat, journal: Journal | None, purse: _Purse
+) -> Iterator[tuple[int, Trajectory]]:
+    """Keep `chat.batch` episodes in step: one batched call for all of them, again and again."""
+    waiting = list(reversed(games))
+    active: list[tuple[int, Episode, Request]] = []
+    while waiting or active:
+        while waiting and len(active) < chat.batch:
+            place, game = waiting.pop()
+            active.append((place, game, next(game)))
+        purse.check()
+        replies = _ask(chat, [request for _, _, request in active], journal)
+        going: list[tuple[int, Episode, Request]] = []
+        for (place, game, _), reply in zip(active, replies, strict=True):
+            try:
+                going.append((place, game, game.send(purse.pay(reply))))
+            except StopIteration as end:
+                yield place, end.value
+        active = going
+
+
+def _drive_threads(
+    games: Sequence[tuple[int, Episode]], chat: Chat, journal: Journal | None, purse: _Purse
+) -> Iterator[tuple[int, Trajectory]]:
+    """Let episodes run free: none waits for another's round."""
+
+    def run(place: int, game: Episode) -> tuple[int, Trajectory]:
+        request = next(game)
+        while True:
+            purse.check()
+            reply = purse.pay(_ask(chat, [request], journal)[0])
+            try:
+                request = game.send(reply)
+            except StopIteration as end:
+                return place, end.value
+
+    with ThreadPoolExecutor(max_workers=chat.batch) as pool:
+        pending: set[Future[tuple[int, Trajectory]]] = {pool.submit(run, *g) for g in games}
+        try:
+            while pending:
+                finished, pending = wait(pending, return_when=FIRST_COMPLETED)
+                problems = [f for f in finished if f.exception()]
+                for future in finished:
+                    if not future.exception():
+                        yield future.result()
+                if problems:
+                    raise problems[0].exception() or AssertionError
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _ask(chat: Chat, requests: list[Request], journal: Journal | None) -> list[Reply]:
+    """Replies from the journal where it has them, from the model where not, journalled at once."""
+    if journal is None:
+        return chat.reply(requests)
+    keys = [content_key("call", asdict(r), chat.endpoint, chat.name) for r in requests]
+    replies: dict[int, Reply] = {}
+    for i, key in enumerate(keys):
+        if (known := journal.get(key, "call")) is not None:
+            replies[i] = Reply(**known)
+    new = [i for i in range(len(requests)) if i not in replies]
+
+    def keep(position: int, reply: Reply) -> None:
+        journal.put(keys[new[position]], asdict(reply), "call")
+
+    for i, reply in zip(
+        new, chat.reply([requests[i] for i in new], keep) if new else (), strict=True
+    ):
+        replies[i] = reply
+    return [replies[i] for i in range(len(requests))]
+
+
+def _trajectory_key(
+    question: Question, prompt: Prompt, chat: Chat, search: Search, settings: Settings
+) -> str:
+    return content_key(
+        "trajectory", question.id, question.question, prompt.digest, chat.endpoint, chat.name,
+        search.name, asdict(settings),
+    )  # fmt: skip
+
+
+def _show(
+    results: Iterable[tuple[int, Trajectory]], total: int, progress: bool, prompt: Prompt
+) -> Iterator[tuple[int, Trajectory]]:
+    """A progress line with the running success rate."""
+    from tqdm import tqdm
+
+    right = count = 0
+    with tqdm(total=total, desc=prompt.method, disable=not progress, mininterval=1) as bar:
+        for place, trajectory in results:
+            count += 1
+            right += bool(trajectory.correct)
+            bar.set_postfix_str(f"{right}/{count} right", refresh=False)
+            bar.update()
+            yield place, trajectory
+
+
+def successes(trajectories: Iterable[Trajectory]) -> list[Trajectory]:
+    """The success filter of the paper: keep what ended in the right answer."""
+    return [t for t in trajectories if t.correct and t.state == "finished"]

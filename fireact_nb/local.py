@@ -1,0 +1,334 @@
+"""A local language model behind the chat protocol, answered in batches on CPU or one GPU.
+
+Knows weights, tokens and decoding; knows nothing of agents, tools or questions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .chat import Reply, Request
+from .config import FireActError
+
+if TYPE_CHECKING:
+    import torch
+
+_SHARED_PREFIX = 32  # tokens; a shorter common beginning is not worth a cache
+_ROOM = 16  # tokens; what is left of the context counts in such steps, so that batches stay large
+_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+class LocalChat:
+    """A causal LM with a chat template, with or without a LoRA adapter.
+
+    `name` carries a hash of the weights and of the adapter, so a journal never mixes two models up.
+    Decoding is greedy at temperature 0; otherwise each request draws its own noise from its seed
+    and sample, whatever else is in the batch. The few-shot examples at the beginning of all prompts
+    of a batch are read once (prefix cache).
+    """
+
+    endpoint = "local"
+
+    def __init__(
+        self,
+        model: str | Path | Any,
+        adapter: str | Path | None = None,
+        *,
+        tokenizer: Any = None,
+        name: str | None = None,
+        batch: int = 64,
+    ) -> None:
+        """`model` is a folder or hub name, or a loaded model (then give `tokenizer` and `name`).
+
+        Raises FireActError when a folder has no usable weights or no chat template.
+        """
+        self.batch = batch
+        if isinstance(model, (str, Path)):
+            self.model, self.tokenizer = load_model(model, adapter)
+            self.name = name or describe(model, adapter)
+        else:
+            if tokenizer is None or name is None:
+                raise ValueError("a loaded model needs its tokenizer and a name")
+            self.model, self.tokenizer, self.name = model.eval(), tokenizer, name
+        if not self.tokenizer.chat_template:
+            raise FireActError(
+                f"{self.name} has no chat template, so messages cannot be put to it. Use an "
+                "instruct or chat model, or set tokenizer.chat_template before handing it over."
+            )
+        self.tokenizer.padding_side = "left"
+        if self.tokenizer.pad_token_id is None:
+            self.tokenizer.pad_token = self.tokenizer.eos_token
+        self.context = self.model.config.max_position_embeddings
+        ends = self.model.generation_config.eos_token_id
+        ends = ends if isinstance(ends, list) else [ends]
+        # A chat template may end a turn with another token than the one the model names, or both.
+        self.ends = sorted({*ends, self.tokenizer.eos_token_id} - {None})
+
+    def reply(
+        self, requests: Sequence[Request], done: Callable[[int, Reply], None] | None = None
+    ) -> list[Reply]:
+        """Answer all requests, in order; `done(place, reply)` is called as each batch ends."""
+        replies: list[Reply | None] = [None] * len(requests)
+        prompts = [self.encode(r) for r in requests]
+        # Alike settings and lengths share a batch: little is padded, and no reply is cut short by
+        # another's long prompt.
+        settings = [
+            (r.temperature, self._limit(r, p), r.stop)
+            for r, p in zip(requests, prompts, strict=True)
+        ]
+        order = sorted(range(len(requests)), key=lambda i: (settings[i], len(prompts[i]), i))
+        for group in _groups(order, settings, self.batch):
+            limit = settings[group[0]][1]
+            answers = self._generate(
+                [requests[i] for i in group], [prompts[i] for i in group], limit
+            )
+            for place, answer in zip(group, answers, strict=True):
+                replies[place] = answer
+                if done:
+                    done(place, answer)
+        return [r for r in replies if r is not None]
+
+    def encode(self, request: Request) -> list[int]:
+        """The token ids of a request: chat template, opening of the answer, prefix."""
+        text = self.tokenizer.apply_chat_template(
+            list(request.messages), tokenize=False, add_generation_prompt=True
+        )
+        ids = self.tokenizer(text + request.prefix, add_special_tokens=False)["input_ids"]
+        return list(ids)
+
+    def _limit(self, request: Request, prompt: list[int]) -> int:
+        """How many tokens the reply may have; 0 when the prompt fills the context."""
+        return min(request.max_tokens, max(0, self.context - len(prompt)) // _ROOM * _ROOM)
+
+    def _generate(
+        self, requests: list[Request], prompts: list[list[int]], limit: int
+    ) -> list[Reply]:
+        import torch
+        from transformers import LogitsProcessorList
+
+        if limit < 1:
+            return [Reply("", len(p), 0, "context full", 0.0) for p in prompts]
+        started = time.monotonic()
+        first = requests[0]
+        inputs = self._share_prefix(prompts)
+        processors = LogitsProcessorList()
+        if first.temperature > 0:
+            processors.append(_OwnNoise(requests))
+        with torch.inference_mode():
+            out = self.model.generate(
+                **inputs,
+                max_new_tokens=limit,
+                # Plain decoding, whatever the model's generation_config.json asks for.
+                do_sample=False,
+                temperature=None,
+                top_p=None,
+                top_k=None,
+                repetition_penalty=1.0,
+                logits_processor=processors,
+                stop_strings=list(first.stop) or None,
+                tokenizer=self.tokenizer,
+                eos_token_id=self.ends,
+                pad_token_id=self.tokenizer.pad_token_id,
+            )
+        rows = out[:, inputs["input_ids"].shape[1] :].tolist()
+        seconds = (time.monotonic() - started) / len(requests)
+        replies = []
+        for request, prompt, row in zip(requests, prompts, rows, strict=True):
+            text, count, finish = self._decode(row, request, limit)
+            replies.append(Reply(request.prefix + text, len(prompt), count, finish, seconds))  # type: ignore[arg-type]
+        return replies
+
+    def _share_prefix(self, prompts: list[list[int]]) -> dict[str, Any]:
+        """Left-padded inputs; the beginning that all prompts share is read once for the batch."""
+        import torch
+        from transformers import DynamicCache
+
+        device = self.model.device
+        cache = DynamicCache(config=self.model.config)
+        shared = 0
+        # A sliding window would count the padding behind the prefix as if it were text.
+        if len(prompts) > 1 and not any(cache.is_sliding):
+            shortest = min(map(len, prompts)) - 1
+            while shared < shortest and len({p[shared] for p in prompts}) == 1:
+                shared += 1
+        if shared < _SHARED_PREFIX:
+            shared = 0
+        longest = max(map(len, prompts)) - shared
+        pad = self.tokenizer.pad_token_id
+        rows, mask = [], []
+        for prompt in prompts:
+            gap = longest - (len(prompt) - shared)
+            rows.append(prompt[:shared] + [pad] * gap + prompt[shared:])
+            mask.append([1] * shared + [0] * gap + [1] * (len(prompt) - shared))
+        inputs: dict[str, Any] = {
+            "input_ids": torch.tensor(rows, device=device),
+            "attention_mask": torch.tensor(mask, device=device),
+        }
+        if shared:
+            prefix = torch.tensor([prompts[0][:shared]], device=device)
+            with torch.inference_mode():
+                self.model(
+                    input_ids=prefix, past_key_values=cache, use_cache=True, logits_to_keep=1
+                )
+            cache.batch_repeat_interleave(len(prompts))
+            inputs["past_key_values"] = cache
+        return inputs
+
+    def _decode(self, row: list[int], request: Request, limit: int) -> tuple[str, int, str]:
+        """Text, tokens and finish reason. A row that ended before others is padded."""
+        over = {*self.ends, self.tokenizer.pad_token_id}
+        count = next((i for i, token in enumerate(row) if token in over), len(row))
+        text = self.tokenizer.decode(row[:count], skip_special_tokens=True)
+        cuts = [text.index(stop) for stop in request.stop if stop in text]
+        if cuts:
+            return text[: min(cuts)], count, "stop"
+        # The end token is one the model wrote, the padding is not.
+        wrote = count + (count < len(row) and row[count] in self.ends)
+        return text, wrote, "length" if count == limit else "stop"
+
+
+class _OwnNoise:
+    """Sampling as greedy decoding over Gumbel noise, drawn per request and step.
+
+    argmax(logits / T + Gumbel) samples softmax(logits / T); noise seeded by the request makes a
+    reply independent of what shares its batch, so an interrupted run can be repeated exactly.
+    """
+
+    def __init__(self, requests: Sequence[Request]) -> None:
+        import torch
+
+        self.temperature = requests[0].temperature
+        self.generators = []
+        for request in requests:
+            key = f"{request.seed}/{request.sample}/{request.prefix}/{request.messages}"
+            seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:7], "big")
+            self.generators.append(torch.Generator().manual_seed(seed))
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        import torch
+
+        noise = torch.stack(
+            [torch.empty(scores.shape[-1]).exponential_(generator=g) for g in self.generators]
+        )
+        return scores.float() / self.temperature - noise.log().to(scores.device)
+
+
+def load_base(model: str | Path, quantized: bool = False) -> tuple[Any, Any]:
+    """A causal LM and its tokenizer; float32 on CPU, bfloat16 or float16 on GPU by capability.
+
+    `quantized` loads the linear layers in NF4 with double quantisation (QLoRA, arXiv 2305.14314).
+    Raises FireActError when the folder is missing or broken. Never runs code from a model folder.
+    """
+    if not Path(model).exists() and (isinstance(model, Path) or not _HUB_NAME.fullmatch(model)):
+        raise FireActError(
+            f"There is no model folder {model}. Check the path; `git checkout data` restores the "
+            "shipped ones."
+        )
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()
+    # On CPU bitsandbytes looks for an optional kernel package and reports that it goes without.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    device, dtype = "cpu", torch.float32
+    if torch.cuda.is_available():  # a T4 (7.5) has no real bfloat16, whatever torch reports
+        device = "cuda"
+        dtype = torch.bfloat16 if torch.cuda.get_device_capability()[0] >= 8 else torch.float16
+    config = None
+    if quantized:
+        config = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=dtype,
+        )
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(model)
+        loaded, report = AutoModelForCausalLM.from_pretrained(
+            model,
+            dtype=dtype,
+            use_safetensors=True,
+            quantization_config=config,
+            device_map={"": device},
+            output_loading_info=True,
+        )
+        if report["missing_keys"]:  # transformers would draw them at random, and only warn
+            raise ValueError(f"the weights lack {min(report['missing_keys'])}")
+    except Exception as error:  # safetensors and the hub client raise types of their own
+        raise FireActError(
+            f"The model {model} could not be loaded: {_cause(error)}. Check that the "
+            "folder exists and holds config.json, model.safetensors and tokenizer.json; "
+            "`git checkout data` restores the shipped ones."
+        ) from error
+    return loaded, tokenizer
+
+
+def load_model(model: str | Path, adapter: str | Path | None = None) -> tuple[Any, Any]:
+    """A model ready to answer, its adapter merged into the weights it was trained on.
+
+    An adapter trained by QLoRA is merged into the dequantised NF4 base, which is what it saw.
+    """
+    if adapter is None:
+        loaded, tokenizer = load_base(model)
+        return loaded.eval(), tokenizer
+    folder, recipe = Path(adapter), Path(adapter) / "recipe.json"
+    if not (folder / "adapter_config.json").exists():
+        raise FireActError(
+            f"There is no LoRA adapter in {adapter}: adapter_config.json is missing. Train one "
+            "with `fireact_nb.training.fine_tune`, or check the path."
+        )
+    try:
+        kind = json.loads(recipe.read_text(encoding="utf-8"))["kind"] if recipe.exists() else ""
+        loaded, tokenizer = load_base(model, kind == "qlora")
+        from peft import PeftModel  # only now, for load_base has quieted what it imports
+
+        if kind == "qlora":
+            loaded = loaded.dequantize()
+        loaded = PeftModel.from_pretrained(loaded, str(folder)).merge_and_unload()
+    except FireActError:
+        raise  # the model's own trouble
+    except Exception as error:
+        raise FireActError(
+            f"The adapter {adapter} could not be put on the model {model}: {_cause(error)}. Check "
+            "that its folder is whole, and use the model it was trained on (its recipe.json names "
+            "it)."
+        ) from error
+    return loaded.eval(), tokenizer
+
+
+def describe(model: str | Path, adapter: str | Path | None = None) -> str:
+    """A short name with a hash of the weights: "student@1a2b3c4d+react@5e6f7081"."""
+    parts = []
+    for path, weights in ((model, "model.safetensors"), (adapter, "adapter_model.safetensors")):
+        if path is None:
+            continue
+        file = Path(path) / weights
+        if file.exists():
+            digest = hashlib.sha256(file.read_bytes()).hexdigest()[:8]
+            parts.append(f"{Path(path).name}@{digest}")
+        else:
+            parts.append(str(path))
+    return "+".join(parts)
+
+
+def _cause(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:200].rstrip(" .:!")
+
+
+def _groups(order: list[int], settings: list[tuple[Any, ...]], size: int) -> list[list[int]]:
+    groups: list[list[int]] = []
+    for i in order:
+        if groups and settings[groups[-1][0]] == settings[i] and len(groups[-1]) < size:
+            groups[-1].append(i)
+        else:
+            groups.append([i])
+    return groups

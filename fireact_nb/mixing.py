@@ -1,0 +1,65 @@
+"""Training mixes: which trajectories of which methods, in the one form, without leaks.
+
+Knows trajectories and held-out questions; knows neither models nor training.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+
+from .config import FireActError
+from .tasks import Question, normalize_answer
+from .trajectory import Trajectory, unify
+
+
+def mix(
+    groups: Mapping[str, Sequence[Trajectory]],
+    counts: Mapping[str, int] | None = None,
+    seed: int = 0,
+    held_out: Iterable[Question] = (),
+) -> list[Trajectory]:
+    """Draw `counts[group]` trajectories of each group, unified and shuffled by `seed`.
+
+    Without counts, all of them. Within a group a question is used once for each distinct way it was
+    solved. The paper's multi-method mix is 500 ReAct, 187 CoT and 47 Reflexion. Raises FireActError
+    when a group has too few, or when a held-out question is among them.
+    """
+    chosen: list[Trajectory] = []
+    for name, trajectories in groups.items():
+        pool = _distinct(unify(t) for t in trajectories)
+        wanted = len(pool) if counts is None else counts.get(name, 0)
+        if wanted > len(pool):
+            raise FireActError(
+                f"The mix asks for {wanted} {name} trajectories and there are {len(pool)} distinct "
+                "ones. Generate more with the teacher, or ask for fewer."
+            )
+        rng = random.Random(f"mix/{seed}/{name}")
+        chosen += rng.sample(pool, wanted)
+    check_leaks(chosen, held_out)
+    random.Random(f"mix/{seed}").shuffle(chosen)
+    return chosen
+
+
+def check_leaks(trajectories: Iterable[Trajectory], held_out: Iterable[Question]) -> None:
+    """Raise FireActError if a trajectory answers a held-out question, by id or by its words."""
+    questions = list(held_out)
+    ids = {q.id for q in questions}
+    words = {normalize_answer(q.question) for q in questions}
+    leaks = [
+        t.question_id or t.question[:60]
+        for t in trajectories
+        if t.question_id in ids or normalize_answer(t.question) in words
+    ]
+    if leaks:
+        raise FireActError(
+            f"{len(leaks)} training trajectories answer held-out questions (first: {leaks[0]}). "
+            "Training on them would make the evaluation worthless; generate from the train split."
+        )
+
+
+def _distinct(trajectories: Iterable[Trajectory]) -> list[Trajectory]:
+    seen: dict[tuple, Trajectory] = {}
+    for t in trajectories:
+        seen.setdefault((t.question, tuple(step.text for step in t.steps)), t)
+    return list(seen.values())

@@ -1,0 +1,99 @@
+"""Prompts: the messages each method opens with, read from the text files in `prompts/`.
+
+Knows instructions, worked examples and reflection cues; knows neither models nor tools.
+A prompt file reads::
+
+    # comments: where the examples come from
+    Instruction: optional, one paragraph, becomes the system message
+    Cue 6: optional, what opens the Thought of round 6
+
+    Question: ...
+    Thought: ...
+    Action: ...
+    Observation: ...
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from .config import FireActError
+from .trajectory import Message, parse_text, render_messages
+
+FOLDER = Path(__file__).parent / "prompts"
+METHODS = ("io", "cot", "react", "reflexion", "fireact")
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What stands before the question. `cues` maps a round to the opening of its Thought.
+
+    The cue is put there by the harness without looking at the gold answer (paper section 3).
+    """
+
+    method: str
+    name: str
+    messages: tuple[Message, ...] = ()
+    cues: Mapping[int, str] | None = None
+
+    def ask(self, question: str) -> list[Message]:
+        """The opening messages of an episode."""
+        return [*self.messages, {"role": "user", "content": question}]
+
+    @property
+    def digest(self) -> str:
+        """A short hash of the content, for journal keys: an edited prompt is another prompt."""
+        content = f"{self.method}{self.messages}{sorted((self.cues or {}).items())}"
+        return hashlib.sha256(content.encode("utf-8")).hexdigest()[:12]
+
+
+def load_prompt(method: str, name: str = "tiny") -> Prompt:
+    """The prompt of a method from the set `name` (a folder in `prompts/`).
+
+    "fireact" is the bare question a fine-tuned student gets: no instruction, no examples.
+    Raises FireActError for an unknown method or set, or a file that does not read as a prompt.
+    """
+    if method not in METHODS:
+        raise FireActError(f"There is no method {method!r}. Choose one of: {', '.join(METHODS)}.")
+    if method == "fireact":
+        return Prompt("fireact", "bare")
+    path = FOLDER / name / f"{method}.txt"
+    if not path.exists():
+        sets = sorted(p.name for p in FOLDER.iterdir() if p.is_dir())
+        raise FireActError(
+            f"There is no prompt file {path.name} in the set {name!r} (looked in {path.parent}). "
+            f"The sets are: {', '.join(sets)}."
+        )
+    return parse_prompt(path.read_text(encoding="utf-8"), method, name)
+
+
+def parse_prompt(text: str, method: str, name: str) -> Prompt:
+    """Read a prompt file's text; see the module's docstring for the form."""
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    blocks = [b.strip() for b in re.split(r"\n\s*\n", "\n".join(lines)) if b.strip()]
+    messages: list[Message] = []
+    cues: dict[int, str] = {}
+    for block in blocks:
+        head, _, rest = block.partition("\n")
+        if head.startswith("Question: "):
+            if not rest:
+                raise FireActError(f"Prompt {name}/{method}: the example {head!r} has no answer.")
+            example = parse_text(head.removeprefix("Question: "), rest)
+            messages += render_messages(example)
+            continue
+        for line in block.splitlines():
+            if cue := re.match(r"Cue (\d+): (.+)", line):
+                cues[int(cue[1])] = cue[2]
+            elif line.startswith("Instruction: ") and not messages:
+                messages.append({"role": "system", "content": line.removeprefix("Instruction: ")})
+            else:
+                raise FireActError(
+                    f"Prompt {name}/{method}: the line {line[:60]!r} is neither an Instruction, a "
+                    "Cue nor part of an example. An example opens with 'Question: '; a blank line "
+                    "ends it."
+                )
+    return Prompt(method, name, tuple(messages), cues)

@@ -1,0 +1,170 @@
+"""The notebook series: built from its percent scripts, run end to end by papermill.
+
+Knows notebooks as documents and their parameters; knows nothing of what they teach.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .config import FireActError
+from .files import write_file
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = ROOT / "notebooks"
+SOURCES = NOTEBOOKS / "src"
+EXECUTED = Path("runs") / "executed"
+OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One executed notebook: where it lies and what it took."""
+
+    notebook: Path
+    page: Path
+    seconds: float
+
+
+def sources() -> list[Path]:
+    """The percent scripts in the order of the series."""
+    return sorted(SOURCES.glob("[0-9][0-9]_*.py"))
+
+
+def read_source(path: Path) -> Any:
+    """A percent script as a notebook without outputs, with settled cell ids and metadata."""
+    import jupytext
+
+    notebook = jupytext.read(path)
+    notebook.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    for place, cell in enumerate(notebook.cells):
+        cell["id"] = f"{path.stem[:2]}-{place:03d}"
+    return notebook
+
+
+def parameters_of(path: Path) -> dict[str, str]:
+    """The papermill parameters of a notebook and their default values, as written."""
+    import papermill
+
+    return {name: p["default"] for name, p in papermill.inspect_notebook(str(path)).items()}
+
+
+def execute(source: Path, parameters: Mapping[str, Any], out: Path) -> Run:
+    """Execute one script's notebook from a fresh kernel; notebook and HTML page land in `out`.
+
+    Raises FireActError for an unknown parameter (papermill would only log it) or when a cell
+    fails; the failed notebook is kept, with the error in it.
+    """
+    import nbformat
+    import papermill
+
+    out.mkdir(parents=True, exist_ok=True)
+    target = out / f"{source.stem}.ipynb"
+    nbformat.write(read_source(source), target)
+    known = parameters_of(target)
+    if unknown := sorted(set(parameters) - set(known)):
+        raise FireActError(
+            f"{source.stem} has no parameter {', '.join(unknown)}. Its parameters are: "
+            f"{', '.join(f'{k}={v}' for k, v in known.items())}."
+        )
+    started = time.monotonic()
+    try:
+        with _offline():
+            papermill.execute_notebook(
+                str(target), str(target), parameters=dict(parameters), kernel_name="python3",
+                cwd=str(ROOT), progress_bar=False,
+            )  # fmt: skip
+    except papermill.PapermillExecutionError as error:
+        raise FireActError(
+            f"{source.stem} failed in its cell {error.cell_index}: {error.ename}: {error.evalue} "
+            f"The notebook with the error is {target}."
+        ) from error
+    seconds = time.monotonic() - started
+    page = out / f"{source.stem}.html"
+    write_file(page, to_html(nbformat.read(target, as_version=4)))
+    return Run(target, page, seconds)
+
+
+def to_html(notebook: Any) -> str:
+    """The executed notebook as one page that needs no network."""
+    from nbconvert import HTMLExporter
+
+    exporter = HTMLExporter(template_name="classic", mathjax_url="", require_js_url="")
+    return exporter.from_notebook_node(notebook)[0]
+
+
+def run_series(
+    names: Sequence[str] = (),
+    parameters: Mapping[str, Any] | None = None,
+    out: Path = EXECUTED,
+) -> list[Run]:
+    """Execute the notebooks whose names start with one of `names` (all without names), in order."""
+    chosen = [s for s in sources() if not names or any(s.stem.startswith(n) for n in names)]
+    if not chosen:
+        raise FireActError(
+            f"No notebook starts with {' or '.join(names)}. There are: "
+            f"{', '.join(s.stem for s in sources())}."
+        )
+    runs = []
+    for source in chosen:
+        run = execute(source, parameters or {}, out)
+        print(f"{source.stem}: {run.seconds:.0f} s -> {run.notebook}", flush=True)
+        runs.append(run)
+    return runs
+
+
+def peak_memory_gib() -> float:
+    """The largest resident size any finished kernel of this process had, in GiB."""
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return peak / (2**30 if sys.platform == "darwin" else 2**20)
+
+
+def build(names: Sequence[str] = ()) -> list[Path]:
+    """Execute the scripts and renew the notebooks beside them: clean metadata, outputs kept."""
+    import nbformat
+
+    built = []
+    for run in run_series(names, out=Path("runs") / "build"):
+        notebook = nbformat.read(run.notebook, as_version=4)
+        target = NOTEBOOKS / run.notebook.name
+        write_file(target, nbformat.writes(clean(notebook, run.notebook.stem)) + "\n")
+        built.append(target)
+    return built
+
+
+def clean(notebook: Any, stem: str) -> Any:
+    """Drop what a run leaves behind: injected parameters, timings, widgets, counters."""
+    source = read_source(SOURCES / f"{stem}.py")
+    cells = [c for c in notebook.cells if "injected-parameters" not in c.metadata.get("tags", [])]
+    for cell, original in zip(cells, source.cells, strict=True):
+        cell["id"], cell["metadata"] = original["id"], original["metadata"]
+        for output in cell.get("outputs", []):
+            output.get("metadata", {}).clear()
+    notebook.cells, notebook.metadata = cells, source.metadata
+    return notebook
+
+
+@contextmanager
+def _offline() -> Iterator[None]:
+    """The hub's clients stay offline in the kernels started inside."""
+    before = {name: os.environ.get(name) for name in OFFLINE}
+    os.environ.update(OFFLINE)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,0 +1,293 @@
+"""Fine-tuning a student on trajectories: LoRA, QLoRA or full, with the loss on the agent's words.
+
+Knows trajectories, tokens and weights. Does not know where trajectories came from or how the result
+will be evaluated. Uses transformers' Trainer, peft and bitsandbytes.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from .config import FireActError
+from .local import describe, load_base
+from .trajectory import Message, Trajectory, render_messages
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+FINISHED = "Observation: Episode finished"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to fine-tune. The defaults are the tiny students', chosen on dev.
+
+    mask: which tokens carry loss. "agent" is Thought, Action and end of turn (the default);
+    "all turns" adds the observations; "off" adds the question too.
+    """
+
+    kind: Literal["lora", "qlora", "full"] = "qlora"
+    rank: int = 16
+    alpha: int = 32
+    dropout: float = 0.0
+    rate: float = 2e-3
+    epochs: int = 4
+    batch: int = 8
+    mask: Literal["agent", "all turns", "off"] = "agent"
+    max_length: int = 1024
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a fine-tuning run did. `losses` holds (step, mean training loss) pairs."""
+
+    folder: Path
+    examples: int
+    tokens: int
+    trained_parameters: int
+    all_parameters: int
+    saved_bytes: int
+    seconds: float
+    losses: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True)
+class Example:
+    """A trajectory as tokens; `labels` is -100 where a token carries no loss."""
+
+    input_ids: tuple[int, ...]
+    labels: tuple[int, ...]
+
+
+def encode(
+    trajectory: Trajectory,
+    tokenizer: PreTrainedTokenizerBase,
+    mask: str = "agent",
+    max_length: int = 1024,
+) -> Example:
+    """The unified conversation as tokens with the loss mask.
+
+    Works with any chat template whose rendering of a conversation's beginning is the beginning of
+    its rendering. Over-long conversations lose their end. Raises ValueError when no token, or no
+    token but the first under a mask, would be left without its mask: nothing or everything learnt
+    is a mistake.
+    """
+    messages = render_messages(trajectory)
+    text = _render(tokenizer, messages, opening=False)
+    spans = _loss_spans(tokenizer, messages, text, mask)
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    ids = encoded["input_ids"][:max_length]
+    labels = [
+        token if any(start < end and a <= start < b for a, b in spans) else -100
+        for token, (start, end) in zip(ids, encoded["offset_mapping"], strict=False)
+    ]
+    learnt = sum(label != -100 for label in labels)
+    if learnt == 0 or (mask != "off" and learnt == len(labels)):
+        what = "no token carries" if learnt == 0 else "every token carries"
+        raise ValueError(
+            f"{trajectory.id}: under the mask {mask!r} {what} loss. Check that it has agent turns "
+            f"within {max_length} tokens and that the chat template marks turns."
+        )
+    return Example(tuple(ids), tuple(labels))
+
+
+def _render(tokenizer: Any, messages: Sequence[Message], opening: bool) -> str:
+    return tokenizer.apply_chat_template(
+        list(messages), tokenize=False, add_generation_prompt=opening
+    )
+
+
+def _loss_spans(
+    tokenizer: Any, messages: Sequence[Message], text: str, mask: str
+) -> list[tuple[int, int]]:
+    """Character spans of the rendered text that carry loss."""
+    if mask == "off":
+        return [(0, len(text))]
+    if mask not in ("agent", "all turns"):
+        raise ValueError(f"mask is 'agent', 'all turns' or 'off', not {mask!r}")
+    spans = []
+    for place, message in enumerate(messages):
+        agent = message["role"] == "assistant"
+        told = mask == "all turns" and place > 0
+        if not (agent or told) or message["content"].startswith(FINISHED):
+            continue
+        before = _render(tokenizer, messages[:place], opening=agent)
+        after = _render(tokenizer, messages[: place + 1], opening=False)
+        if not (text.startswith(before) and text.startswith(after)):
+            raise ValueError(
+                "this chat template changes earlier turns when later ones are added, so loss "
+                "cannot be assigned to turns; set tokenizer.chat_template to one that does not"
+            )
+        spans.append((len(before), len(after.rstrip())))
+    return spans
+
+
+def fine_tune(
+    model: str | Path,
+    trajectories: Sequence[Trajectory],
+    folder: str | Path,
+    recipe: Recipe | None = None,
+    progress: bool = True,
+) -> Training:
+    """Fine-tune `model` on trajectories and save the adapter (or the full model) in `folder`.
+
+    A run that was killed goes on from its last complete checkpoint when called again with the same
+    folder; a finished one is trained anew. Raises FireActError when there is nothing to train on or
+    too little memory.
+    """
+    from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments, set_seed
+
+    recipe, folder = recipe or Recipe(), Path(folder)
+    if not trajectories:
+        raise FireActError(
+            "There is no trajectory to train on. Generate some with the teacher, and check that "
+            "the success filter left any."
+        )
+    check_memory(model, recipe)
+    set_seed(recipe.seed)
+    started = time.monotonic()
+    network, tokenizer = prepare(model, recipe)
+    examples = [encode(t, tokenizer, recipe.mask, recipe.max_length) for t in trajectories]
+    cpu = network.device.type == "cpu"
+    half = {} if cpu else {"bf16": _is_bf16(network), "fp16": not _is_bf16(network)}
+    tokenizer.padding_side = "right"
+    arguments = TrainingArguments(
+        output_dir=str(folder / "checkpoints"),
+        per_device_train_batch_size=recipe.batch,
+        num_train_epochs=recipe.epochs,
+        learning_rate=recipe.rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=0.05,
+        weight_decay=0.0,
+        train_sampling_strategy="group_by_length",
+        logging_steps=5,
+        save_strategy="epoch",
+        save_total_limit=1,
+        report_to="none",
+        use_cpu=cpu,
+        disable_tqdm=not progress,
+        seed=recipe.seed,
+        dataloader_pin_memory=not cpu,
+        **half,
+    )
+    trainer = Trainer(
+        model=network,
+        args=arguments,
+        train_dataset=[  # type: ignore[arg-type]
+            {"input_ids": list(e.input_ids), "labels": list(e.labels)} for e in examples
+        ],
+        data_collator=DataCollatorForSeq2Seq(tokenizer, padding=True),
+    )
+    _hush(trainer)
+    trainer.train(resume_from_checkpoint=_last_checkpoint(folder))
+    network = trainer.model
+    if recipe.kind != "full":  # a path of this machine would mean nothing elsewhere
+        network.peft_config["default"].base_model_name_or_path = describe(model)
+    network.save_pretrained(folder)
+    (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card
+    if recipe.kind == "full":
+        tokenizer.padding_side = "left"
+        tokenizer.save_pretrained(folder)
+    losses = tuple((e["step"], e["loss"]) for e in trainer.state.log_history if "loss" in e)
+    weights = next(folder.glob("*model.safetensors"))
+    done = Training(
+        folder=folder,
+        examples=len(examples),
+        tokens=sum(len(e.input_ids) for e in examples) * recipe.epochs,
+        trained_parameters=sum(p.numel() for p in network.parameters() if p.requires_grad),
+        all_parameters=sum(p.numel() for p in network.parameters()),
+        saved_bytes=weights.stat().st_size,
+        seconds=time.monotonic() - started,
+        losses=losses,
+    )
+    record = {**asdict(recipe), "base": describe(model), "examples": len(examples)}
+    (folder / "recipe.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+    (folder / "losses.json").write_text(json.dumps(losses), encoding="utf-8")
+    _clear_checkpoints(folder)
+    return done
+
+
+def prepare(model: str | Path, recipe: Recipe) -> tuple[Any, Any]:
+    """The network to train and its tokenizer: quantised, with adapters, or whole."""
+    network, tokenizer = load_base(model, quantized=recipe.kind == "qlora")
+    if recipe.kind == "full":
+        return network.float(), tokenizer
+    from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
+
+    if recipe.kind == "qlora":
+        big = network.device.type != "cpu"
+        with warnings.catch_warnings():  # peft 0.21 asks transformers 5 by a deprecated name
+            warnings.simplefilter("ignore", FutureWarning)
+            network = prepare_model_for_kbit_training(network, use_gradient_checkpointing=big)
+    config = LoraConfig(
+        r=recipe.rank,
+        lora_alpha=recipe.alpha,
+        lora_dropout=recipe.dropout,
+        target_modules="all-linear",
+        task_type="CAUSAL_LM",
+    )
+    return get_peft_model(network, config), tokenizer
+
+
+def check_memory(model: str | Path, recipe: Recipe) -> None:
+    """Refuse a run that cannot fit, before it starts.
+
+    Counts weights at the recipe's precision, and for full fine-tuning gradients and AdamW's two
+    moments; adds a fifth for activations. Only local folders are checked.
+    """
+    weights = Path(model) / "model.safetensors"
+    if not weights.exists():
+        return
+    import torch
+
+    parameters = weights.stat().st_size / 2  # shipped in float16
+    bytes_each = {"qlora": 0.6 + 0.3, "lora": 4 + 0.3, "full": 16}[recipe.kind]
+    needed = parameters * bytes_each * 1.2
+    if torch.cuda.is_available():
+        free = torch.cuda.mem_get_info()[0]
+    else:
+        import psutil
+
+        free = psutil.virtual_memory().available
+    if needed > free:
+        raise FireActError(
+            f"Training {Path(model).name} by {recipe.kind} needs about {needed / 2**30:.1f} GiB "
+            f"and {free / 2**30:.1f} GiB are free. Use kind='qlora' or a smaller model."
+        )
+
+
+def _is_bf16(network: Any) -> bool:
+    import torch
+
+    return torch.cuda.get_device_capability(network.device)[0] >= 8
+
+
+def _hush(trainer: Any) -> None:
+    """Keep the bar, drop the dictionaries Trainer prints at every logging step."""
+    from transformers import PrinterCallback
+
+    trainer.remove_callback(PrinterCallback)
+
+
+def _last_checkpoint(folder: Path) -> str | None:
+    """The newest checkpoint that was written to its end."""
+    complete = [
+        p
+        for p in (folder / "checkpoints").glob("checkpoint-*")
+        if (p / "trainer_state.json").exists()
+    ]
+    newest = max(complete, key=lambda p: int(p.name.split("-")[1]), default=None)
+    return str(newest) if newest else None
+
+
+def _clear_checkpoints(folder: Path) -> None:
+    import shutil
+
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)

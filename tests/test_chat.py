@@ -1,0 +1,447 @@
+"""The API chat against a real server on this machine: what passes, what stops a run, and how."""
+
+from __future__ import annotations
+
+import _thread
+import socket
+import threading
+import time
+import traceback
+from concurrent.futures import CancelledError
+from email.utils import formatdate
+from typing import Any
+
+import pytest
+from servers import (
+    BROKEN_JSON,
+    CUT_SHORT,
+    DROPPED,
+    FILTERED,
+    NO_CHOICES,
+    QUOTA,
+    TOO_LONG,
+    Answer,
+    ChatServer,
+    Script,
+    fails,
+    says,
+)
+
+from fireact_nb.chat import LONGEST_WAIT, OpenAIChat, Reply, Request
+from fireact_nb.config import FireActError
+from fireact_nb.journal import content_key
+
+KEY = "sk-test-0123456789abcdefghijklmnop"
+
+
+def ask(text: str = "hi", **settings: Any) -> Request:
+    return Request(({"role": "user", "content": text},), **settings)
+
+
+@pytest.fixture(autouse=True)
+def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_CUSTOM_HEADERS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+class Talk:
+    """A server with a script, a chat that asks it, and the waits the chat asked for."""
+
+    def __init__(self, script: Script, **settings: Any) -> None:
+        self.server = ChatServer(script)
+        self.waits: list[float] = []
+        settings.setdefault("sleep", lambda delay, stop: self.waits.append(delay))
+        self.chat = OpenAIChat("double", self.server.url, **settings)
+
+    def __enter__(self) -> Talk:
+        self.server.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.server.__exit__(*error)
+
+    def error(self, request: Request | None = None) -> str:
+        """The text of the error that asking ends in."""
+        with pytest.raises(FireActError) as caught:
+            self.chat.reply_one(request or ask())
+        return str(caught.value)
+
+
+# What is sent and what is read
+
+
+def test_a_request_goes_out_and_a_reply_comes_back() -> None:
+    with Talk([says("Paris", tokens=(1000, 200))], api_key=KEY, prices=(0.5, 1.5)) as talk:
+        request = ask("Capital of France?", max_tokens=7, temperature=0.5, stop=("\n",), seed=3)
+        reply = talk.chat.reply_one(request)
+    (seen,) = talk.server.seen
+    assert seen.path == "/v1/chat/completions"
+    assert seen.headers["authorization"] == f"Bearer {KEY}"
+    assert seen.json == {
+        "model": "double",
+        "messages": [{"role": "user", "content": "Capital of France?"}],
+        "max_tokens": 7,
+        "temperature": 0.5,
+        "stop": ["\n"],
+        "seed": 30_000,
+    }
+    assert reply == Reply("Paris", 1000, 200, "stop", reply.seconds, pytest.approx(0.0008))
+    assert 0 < reply.seconds < 5
+    assert (talk.chat.name, talk.chat.endpoint) == ("double", talk.server.url)
+
+
+def test_samples_of_one_question_draw_different_seeds() -> None:
+    with Talk([says("x")]) as talk:
+        for sample in range(2):
+            talk.chat.reply_one(ask(temperature=0.7, seed=1, sample=sample))
+        talk.chat.reply_one(ask())
+    first, second, greedy = (seen.json for seen in talk.server.seen)
+    assert first["seed"] != second["seed"]
+    assert "seed" not in greedy and "stop" not in greedy
+
+
+def test_equal_requests_have_equal_keys_however_they_are_written() -> None:
+    message = {"role": "user", "content": "hi"}
+    one = Request([message], temperature=0, stop=["\n"])  # type: ignore[arg-type]
+    assert content_key(one) == content_key(Request((message,), temperature=0.0, stop=("\n",)))
+    assert content_key(one) != content_key(Request((message,), sample=1))
+    with pytest.raises(ValueError, match="tuple of strings"):
+        Request((message,), stop="\n")  # type: ignore[arg-type]
+
+
+def test_openai_itself_is_asked_with_the_limit_its_new_models_know() -> None:
+    chat = OpenAIChat("gpt", api_key=KEY)
+    assert chat.endpoint == "https://api.openai.com/v1"
+    assert chat._wire(ask(max_tokens=9))["max_completion_tokens"] == 9
+
+
+@pytest.mark.parametrize(
+    ("answer", "text", "finish"),
+    [
+        (says("done"), "done", "stop"),
+        (says("cut o", "length"), "cut o", "length"),
+        (FILTERED, "It was", "refused"),
+        (says(None, refusal="I can't."), "I can't.", "refused"),
+        (says(None), "", "stop"),
+        (says("half \ud83d"), "half ?", "stop"),
+        (TOO_LONG, "", "context full"),
+        (fails(400, "maximum context length is 512 tokens", "400"), "", "context full"),
+        (fails(400, "too big", kind="exceed_context_size_error"), "", "context full"),
+        (fails(400, "blocked", "content_filter"), "", "refused"),
+    ],
+)
+def test_every_way_a_reply_ends_has_its_name(answer: Answer, text: str, finish: str) -> None:
+    with Talk([answer]) as talk:
+        reply = talk.chat.reply_one(ask())
+    assert (reply.text, reply.finish) == (text, finish)
+    assert len(talk.server.seen) == 1
+
+
+def test_a_server_that_counts_no_tokens_is_read() -> None:
+    with Talk([says("x", tokens=None)], prices=(1, 1)) as talk:
+        reply = talk.chat.reply_one(ask())
+    assert (reply.prompt_tokens, reply.completion_tokens, reply.usd) == (0, 0, 0.0)
+
+
+def test_at_most_four_stops_are_sent_and_all_are_obeyed() -> None:
+    stops = ("a!", "b!", "c!", "d!", "e!", "f!")
+    with Talk([says("one f! two e! three", "length")]) as talk:
+        reply = talk.chat.reply_one(ask(stop=stops))
+    assert talk.server.seen[0].json["stop"] == ["a!", "b!", "c!", "d!"]
+    assert (reply.text, reply.finish) == ("one ", "stop")
+
+
+@pytest.mark.parametrize(
+    ("prefix", "said", "text"),
+    [
+        ("Thought: Think anew.", "Thought: Think anew. Now", "Thought: Think anew. Now"),
+        ("Thought: Think anew.", "\n Thought: Think anew.\nA", "Thought: Think anew.\nA"),
+        ("Thought: Think anew. ", "Thought: Think anew. Now", "Thought: Think anew. Now"),
+        ("Thought: Think anew.", "Now", "Thought: Think anew. Now"),
+        ("Thought: Think anew. ", "Now", "Thought: Think anew. Now"),
+        ("Thought: Think anew.", "Thought: Now", "Thought: Think anew. Now"),
+        ("I think", "I know", "I think I know"),
+    ],
+)
+def test_a_reply_has_its_prefix_once(prefix: str, said: str, text: str) -> None:
+    request = Request(
+        (
+            {"role": "user", "content": "Q"},
+            {"role": "assistant", "content": "A"},
+            {"role": "user", "content": "Observation: None"},
+        ),
+        prefix=prefix,
+    )
+    with Talk([says(said)]) as talk:
+        assert talk.chat.reply_one(request).text == text
+    sent = talk.server.seen[0].json["messages"]
+    assert sent[2]["content"] == f"Observation: None\nBegin your reply with exactly: {prefix}"
+    assert [m["content"] for m in sent[:2]] == ["Q", "A"]
+    assert request.messages[2]["content"] == "Observation: None"
+
+
+# Troubles that pass
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        *(fails(status) for status in (408, 409, 429, 500, 502, 503, 529)),
+        Answer(b"<html>Bad gateway</html>", 502, {"Content-Type": "text/html"}),
+        Answer(b"<html>Welcome</html>", 200, {"Content-Type": "text/html"}),
+        Answer(b"\xff\xfe"),
+        Answer([1, 2]),
+        Answer({"choices": [{"index": 0}]}),
+        DROPPED,
+        CUT_SHORT,
+        NO_CHOICES,
+        BROKEN_JSON,
+    ],
+)
+def test_a_trouble_that_passes_is_waited_out(trouble: Answer) -> None:
+    with Talk([trouble, trouble, says("at last")]) as talk:
+        assert talk.chat.reply_one(ask()).text == "at last"
+    assert len(talk.server.seen) == 3
+    assert len(talk.waits) == 2
+
+
+def test_waits_grow_with_full_jitter_and_stay_under_the_cap() -> None:
+    waits = []
+    with Talk([fails(500)], retries=9) as talk:
+        for _ in range(12):
+            talk.waits.clear()
+            assert "Gave up after 10 attempts" in talk.error()
+            waits.append(list(talk.waits))
+    for column, delays in enumerate(zip(*waits, strict=True)):
+        assert min(delays) >= 0 and max(delays) <= min(LONGEST_WAIT, 2**column)
+        assert len(set(delays)) == len(delays)
+    # Full jitter: over a dozen runs, the late waits use the whole span, not just its upper half.
+    late = [delay for row in waits for delay in row[6:]]
+    assert min(late) < 30 < max(late)
+
+
+@pytest.mark.parametrize(
+    ("headers", "least", "most"),
+    [
+        ({"retry_after": "7"}, 7, 8),
+        ({"retry_after_ms": "2500"}, 2.5, 3.5),
+        ({"retry_after": "3600"}, LONGEST_WAIT, LONGEST_WAIT),
+        ({"retry_after": "-5"}, 0, 1),
+        ({"retry_after": "nan"}, 0, 1),
+        ({"retry_after": "inf"}, 0, 1),
+        ({"retry_after": "soon"}, 0, 1),
+    ],
+)
+def test_the_server_may_say_how_long_to_wait(
+    headers: dict[str, str], least: float, most: float
+) -> None:
+    with Talk([fails(429, **headers), says("x")]) as talk:  # type: ignore[arg-type]
+        talk.chat.reply_one(ask())
+    assert least <= talk.waits[0] <= most
+
+
+def test_the_server_may_name_a_date_to_wait_for() -> None:
+    date = formatdate(time.time() + 30, usegmt=True)
+    with Talk([fails(503, retry_after=date), says("x")]) as talk:
+        talk.chat.reply_one(ask())
+    assert 25 < talk.waits[0] <= 31
+
+
+def test_a_slow_server_times_out_and_is_asked_again() -> None:
+    with Talk([says("late", delay=20), says("in time")], timeout=0.3) as talk:
+        assert talk.chat.reply_one(ask()).text == "in time"
+    with Talk([says("late", delay=20)], timeout=0.2, retries=1) as talk:
+        text = talk.error()
+    assert "did not answer within 0.2 s" in text and "Gave up after 2 attempts" in text
+
+
+def test_the_client_library_tries_nothing_again_by_itself() -> None:
+    with Talk([fails(500)], retries=0) as talk:
+        assert "Gave up after 1 attempt." in talk.error()
+    assert len(talk.server.seen) == 1
+
+
+def test_an_unreachable_server_is_named_with_what_to_check() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
+    waits: list[float] = []
+    chat = OpenAIChat("m", url, retries=2, sleep=lambda delay, stop: waits.append(delay))
+    with pytest.raises(FireActError, match="cannot be reached .*that the server is running") as got:
+        chat.reply_one(ask())
+    assert url in str(got.value) and "3 attempts" in str(got.value)
+    assert len(waits) == 2
+
+
+def test_what_is_no_chat_server_is_told_apart() -> None:
+    page = Answer(b"<html>Welcome</html>", 200, {"Content-Type": "text/html"})
+    with Talk([page], retries=1) as talk:
+        assert "not with a chat completion" in talk.error()
+
+
+# Troubles that stop the run
+
+
+@pytest.mark.parametrize(
+    ("trouble", "advice"),
+    [
+        (fails(400, "Unsupported parameter: 'stop'"), "Unsupported parameter.*which parameters"),
+        (fails(401, "Incorrect API key"), "check OPENAI_API_KEY"),
+        (fails(402, "Insufficient balance"), "Add credit"),
+        (fails(403, "Country not supported"), "may not use 'double'"),
+        (fails(404, "no such model"), "really called 'double'"),
+        (fails(422, "temperature: too high"), "temperature: too high"),
+        (Answer({"detail": "wrong model"}, 422), "wrong model"),
+        (Answer({"error": "wrong model"}, 400), "wrong model"),
+        (QUOTA, "Add credit.*not paid again"),
+    ],
+)
+def test_what_cannot_pass_stops_at_once_and_says_what_to_do(trouble: Answer, advice: str) -> None:
+    with Talk([trouble]) as talk:
+        text = talk.error()
+        assert talk.server.url in text and "\n" not in text
+    assert len(talk.server.seen) == 1 and not talk.waits
+    with pytest.raises(FireActError, match=advice):
+        raise FireActError(text)
+
+
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 429, 500])
+@pytest.mark.parametrize("key", [KEY, KEY.replace("sk-", "")])
+@pytest.mark.parametrize("padding", [0, 275])  # long texts are cut, perhaps in the middle of a key
+def test_the_key_is_never_shown_though_the_server_echoes_it(
+    status: int, key: str, padding: int
+) -> None:
+    masked = "sk-test-****************mnop"
+    said = f"{'.' * padding} key {key}, that is {masked}, Authorization: Bearer {key}"
+    with Talk([fails(status, said)], api_key=key, retries=1) as talk:
+        with pytest.raises(FireActError) as caught:
+            talk.chat.reply_one(ask())
+        assert key not in repr(talk.chat) and key not in repr(talk.chat._client)
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "test-" not in shown and "mnop" not in shown
+    assert caught.value.__cause__ is None and caught.value.__context__ is None
+
+
+def test_a_key_of_any_shape_is_scrubbed() -> None:
+    with Talk([fails(401, "no such key: hunter2")], api_key="hunter2") as talk:
+        text = talk.error()
+    assert "hunter2" not in text and "no such key: [key]" in text
+
+
+def test_without_a_key_the_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for key in (None, "", "  \n"):
+        with pytest.raises(FireActError, match="OPENAI_API_KEY is not set"):
+            OpenAIChat("gpt", api_key=key)
+    monkeypatch.setenv("OPENAI_API_KEY", KEY + "\n")
+    assert OpenAIChat("gpt")._client.api_key == KEY
+    monkeypatch.setenv("OPENAI_API_KEY", KEY + "\n" + KEY)
+    with pytest.raises(FireActError, match="holds a space") as caught:
+        OpenAIChat("gpt")
+    assert KEY not in str(caught.value)
+
+
+def test_a_server_on_this_machine_needs_no_key() -> None:
+    with Talk([says("x")]) as talk:
+        talk.chat.reply_one(ask())
+    assert talk.server.seen[0].headers["authorization"] == "Bearer local"
+    for url in ("http://localhost:8000/v1", "http://[::1]:8000/v1"):
+        OpenAIChat("m", url)
+    for url in ("http://localhost.example.com/v1", "http://10.0.0.1/v1"):
+        with pytest.raises(FireActError, match="OPENAI_API_KEY"):
+            OpenAIChat("m", url)
+
+
+# Many requests
+
+
+def test_many_replies_come_in_order_and_are_told_one_by_one() -> None:
+    def echo(request: dict[str, Any], number: int) -> Answer:
+        text = request["messages"][0]["content"]
+        return says(text, delay=0.02 * (int(text) % 3))
+
+    told: dict[int, str] = {}
+    threads = set()
+
+    def done(place: int, reply: Reply) -> None:
+        told[place] = reply.text
+        threads.add(threading.current_thread().name)
+
+    with Talk(echo, concurrency=4) as talk:
+        replies = talk.chat.reply([ask(str(n)) for n in range(24)], done)
+        assert talk.chat.reply([]) == []
+    assert [reply.text for reply in replies] == [str(n) for n in range(24)]
+    assert told == {n: str(n) for n in range(24)}
+    assert 1 < talk.server.most_at_once <= talk.chat.batch == 4
+    assert threading.current_thread().name not in threads
+
+
+def test_a_fatal_error_stops_the_rest_and_loses_no_answer() -> None:
+    def script(request: dict[str, Any], number: int) -> Answer:
+        text = request["messages"][0]["content"]
+        if text == "bad":
+            return Answer(QUOTA.body, 429, delay=0.2)
+        if text == "busy":  # would wait for minutes if nobody woke it
+            return fails(429, retry_after="50")
+        return says(text, delay={"slow": 0.4, "later": 0.05}.get(text, 0))
+
+    texts = ["quick", "slow", "busy", "bad"] + ["later"] * 50
+    told: dict[int, str] = {}
+    started = time.monotonic()
+    # The real sleep: the wait under way must end when another request fails.
+    with ChatServer(script) as server:
+        chat = OpenAIChat("double", server.url, concurrency=4)
+        with pytest.raises(FireActError, match="no quota left"):
+            chat.reply(
+                [ask(text) for text in texts],
+                lambda place, reply: told.__setitem__(place, reply.text),
+            )
+        answered = [
+            seen.json["messages"][0]["content"]
+            for seen in server.seen
+            if seen.json["messages"][0]["content"] in ("quick", "slow", "later")
+        ]
+    assert time.monotonic() - started < 5
+    assert told[0] == "quick" and told[1] == "slow"
+    assert len(told) == len(answered) < 20
+
+
+def test_an_error_in_the_callers_own_work_stops_the_rest() -> None:
+    def done(place: int, reply: Reply) -> None:
+        raise FireActError("the journal is full")
+
+    with (
+        Talk([says("x")], concurrency=2) as talk,
+        pytest.raises(FireActError, match="the journal is full"),
+    ):
+        talk.chat.reply([ask()] * 30, done)
+    assert len(talk.server.seen) <= 4
+
+
+def test_an_interrupt_stops_the_rest_and_ends_waits() -> None:
+    def script(request: dict[str, Any], number: int) -> Answer:
+        if number == 0:
+            return fails(429, retry_after="50")
+        if number == 3:
+            _thread.interrupt_main()
+        return says("x", delay=0.05)
+
+    told: list[int] = []
+    started = time.monotonic()
+    with ChatServer(script) as server:
+        chat = OpenAIChat("double", server.url, concurrency=2)
+        with pytest.raises(KeyboardInterrupt):
+            chat.reply([ask()] * 100, lambda place, reply: told.append(place))
+    assert time.monotonic() - started < 5
+    assert len(told) == len(server.seen) - 1 < 20
+
+
+def test_one_request_can_be_stopped_from_outside() -> None:
+    stop = threading.Event()
+    with Talk([fails(500, retry_after="50")], sleep=lambda delay, stop: stop.wait(delay)) as talk:
+        threading.Timer(0.2, stop.set).start()
+        started = time.monotonic()
+        with pytest.raises(CancelledError):
+            talk.chat.reply_one(ask(), stop)
+    assert time.monotonic() - started < 5
+    assert len(talk.server.seen) == 1

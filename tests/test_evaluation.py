@@ -1,0 +1,265 @@
+"""The outcomes table on disk, and intervals against published and simulated values."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import asdict, fields, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fireact_nb.config import FireActError
+from fireact_nb.evaluation import (
+    Interval,
+    Outcome,
+    accuracy,
+    outcome_of,
+    paired_bootstrap,
+    paired_difference,
+    read_outcomes,
+    summarize,
+    wilson,
+    write_outcomes,
+)
+from fireact_nb.tasks import Question
+from fireact_nb.trajectory import STATES, Step, Trajectory
+
+# The columns of design.md, in its order.
+COLUMNS = [
+    *("question_id", "task", "split", "type", "agent", "model", "method_mix", "condition"),
+    *("seed", "sample", "temperature", "correct", "f1", "answer", "state", "rounds", "searches"),
+    *("prompt_tokens", "completion_tokens", "usd", "seconds", "trajectory_id", "provenance"),
+]
+
+QUESTION = Question("q1", "Who?", "The Cat", "hotpotqa", "dev", "bridge")
+TRAJECTORY = Trajectory(
+    "q1",
+    "Who?",
+    (Step("Thought: t\nAction: search[a]", "b"), Step("Thought: u\nAction: finish[black cat]")),
+    answer="black cat",
+    source="tiny",
+    seed=3,
+    prompt_tokens=70,
+    completion_tokens=9,
+    usd=0.5,
+    seconds=1.5,
+)
+OUTCOME = outcome_of(TRAJECTORY, QUESTION, "student", "tiny-1", "react", "normal", "measured")
+
+
+def mark(question_id, correct, **change):
+    return replace(OUTCOME, question_id=question_id, correct=correct, **change)
+
+
+def test_the_columns_are_the_designs():
+    assert [f.name for f in fields(Outcome)] == COLUMNS
+
+
+def test_outcome_of_scores_by_the_rule_of_the_task():
+    assert (OUTCOME.correct, OUTCOME.answer) == (False, "black cat")
+    assert OUTCOME.f1 == pytest.approx(2 / 3)
+    assert (OUTCOME.rounds, OUTCOME.searches, OUTCOME.state, OUTCOME.seed) == (2, 1, "finished", 3)
+    assert OUTCOME.trajectory_id == "q1/react/tiny/3.0"
+    choice = Question("q1", "Which?", "B", "mmlu", "dev", meta={"options": ["dog", "cat"]})
+    row = outcome_of(replace(TRAJECTORY, answer="Cat"), choice, "s", "m", "react", "n", "p")
+    assert (row.correct, row.f1) == (True, 1.0)
+    lost = replace(TRAJECTORY, answer=None, state="context full")
+    row = outcome_of(lost, QUESTION, "s", "m", "react", "n", "p")
+    assert (row.correct, row.f1, row.answer, row.state) == (False, 0.0, None, "context full")
+    with pytest.raises(FireActError, match="'q1'.*'q2'"):
+        outcome_of(TRAJECTORY, replace(QUESTION, id="q2"), "s", "m", "react", "n", "p")
+
+
+NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
+WHOLE = st.integers(-(2**53), 2**53)
+OUTCOMES = st.builds(
+    Outcome,
+    **{
+        f.name: {"int": WHOLE, "float": NUMBERS, "bool": st.booleans()}.get(str(f.type), st.text())
+        for f in fields(Outcome)
+        if f.name not in ("answer", "state")
+    },
+    answer=st.none() | st.text(min_size=1),
+    state=st.sampled_from(STATES),
+)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+@given(outcomes=st.lists(OUTCOMES, max_size=3))
+def test_the_table_comes_back(tmp_path_factory, suffix, outcomes):
+    path = tmp_path_factory.getbasetemp() / f"outcomes.{suffix}"
+    write_outcomes(path, outcomes)
+    assert read_outcomes(path) == outcomes
+
+
+def write_csv(path, header, *rows):
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def test_a_table_of_ones_own(tmp_path):
+    """Other order, more columns, a spreadsheet's byte-order mark and its ways of writing values."""
+    path = tmp_path / "own.csv"
+    cells = asdict(OUTCOME) | {"correct": "TRUE", "rounds": "3.0", "answer": "", "note": "mine"}
+    write_csv(path, list(cells)[::-1], list(cells.values())[::-1])
+    (row,) = read_outcomes(path)
+    assert row == replace(OUTCOME, correct=True, rounds=3, answer=None)
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "says"),
+    [
+        ("correct", "maybe", "true or false"),
+        ("rounds", "2.5", "whole number"),
+        ("rounds", "", "whole number"),
+        ("prompt_tokens", "inf", "whole number"),
+        ("f1", "nan", "a number"),
+        ("usd", "$1", "a number"),
+        ("state", "done", "out of rounds"),
+    ],
+)
+def test_a_wrong_cell_is_named_by_column_and_line(tmp_path, column, cell, says):
+    path = tmp_path / "own.csv"
+    good = asdict(OUTCOME)
+    write_csv(path, COLUMNS, good.values(), (good | {column: cell}).values())
+    with pytest.raises(FireActError, match=f"line 3.*'{column}'.*{says}"):
+        read_outcomes(path)
+
+
+def test_a_wrong_parquet_cell_is_named_by_column_and_row(tmp_path):
+    import pandas as pd
+
+    path = tmp_path / "own.parquet"
+    good = asdict(OUTCOME)
+    pd.DataFrame([good, good]).to_parquet(path)
+    assert read_outcomes(path) == [OUTCOME, OUTCOME]
+    pd.DataFrame([good, good | {"usd": None}]).to_parquet(path)
+    with pytest.raises(FireActError, match="row 2.*'usd'"):
+        read_outcomes(path)
+    pd.DataFrame([good | {"question_id": 5}]).to_parquet(path)
+    with pytest.raises(FireActError, match="row 1.*'question_id'.*a text"):
+        read_outcomes(path)
+    pd.DataFrame([good]).drop(columns=["usd", "state"]).to_parquet(path)
+    with pytest.raises(FireActError, match="columns state, usd"):
+        read_outcomes(path)
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(FireActError, match="Parquet"):
+        read_outcomes(path)
+
+
+def test_broken_tables_are_named(tmp_path):
+    path = tmp_path / "own.csv"
+    good = asdict(OUTCOME)
+    write_csv(path, COLUMNS[:-1], list(good.values())[:-1])
+    with pytest.raises(FireActError, match="line 1 lacks the column provenance"):
+        read_outcomes(path)
+    write_csv(path, COLUMNS, list(good.values()), list(good.values())[:-2])
+    with pytest.raises(FireActError, match="line 3 has 21 cells under 23"):
+        read_outcomes(path)
+    path.write_text(path.read_text(encoding="utf-8") + 'x,"open', encoding="utf-8")
+    with pytest.raises(FireActError, match="own.csv, line"):
+        read_outcomes(path)
+    path.write_text("", encoding="utf-8")
+    for missing in (path, tmp_path / "no.csv", tmp_path / "no.parquet", tmp_path / "table.xlsx"):
+        with pytest.raises(FireActError, match=str(missing)):
+            read_outcomes(missing)
+
+
+# -- statistics ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("successes", "n", "low", "high"),
+    # Newcombe 1998, "Two-sided confidence intervals for the single proportion", table I, method 3
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611),
+     (1, 29, 0.0061, 0.1718)],
+)  # fmt: skip
+def test_wilson_against_published_values(successes, n, low, high):
+    interval = wilson(successes, n)
+    assert (round(interval.low, 4), round(interval.high, 4)) == (low, high)
+
+
+@given(st.integers(1, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_holds_its_value_and_mirrors(case):
+    successes, n = case
+    interval, mirror = wilson(successes, n), wilson(n - successes, n)
+    assert 0 <= interval.low <= interval.value <= interval.high <= 1
+    assert interval.low == pytest.approx(1 - mirror.high, abs=1e-12)
+
+
+def test_accuracy_counts_every_question_that_was_asked():
+    rows = [mark("a", True), mark("b", False)]
+    assert accuracy(rows).value == 0.5
+    assert accuracy(rows, questions=4) == wilson(1, 4)
+    assert accuracy([replace(TRAJECTORY, correct=True)], questions=2).value == 0.5
+    for bad in (lambda: accuracy([]), lambda: accuracy(rows, questions=1)):
+        with pytest.raises(FireActError):
+            bad()
+    with pytest.raises(FireActError, match="never scored"):
+        accuracy([TRAJECTORY])
+
+
+def test_the_bootstrap_covers_the_truth_and_shrinks_with_agreement():
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    truth, covered, trials = 0.15, 0, 300
+    for trial in range(trials):
+        hardness = rng.random(120)
+        a, b = hardness < 0.35, hardness < 0.35 + truth  # b is right wherever a is
+        interval = paired_bootstrap(a, b, samples=400, seed=trial)
+        covered += interval.low <= truth <= interval.high
+    assert 0.90 <= covered / trials <= 0.985
+    a, b = rng.random(120) < 0.35, rng.random(120) < 0.5  # as far apart, but unpaired
+    loose = paired_bootstrap(a, b)
+    assert loose.high - loose.low > 1.3 * (interval.high - interval.low)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=30))
+def test_the_bootstrap_is_repeatable_and_mirrors(pairs):
+    a, b = zip(*pairs, strict=True)
+    there, back = paired_bootstrap(a, b, samples=50), paired_bootstrap(b, a, samples=50)
+    assert there == paired_bootstrap(a, b, samples=50)
+    assert -1 <= there.low <= there.high <= 1
+    assert (there.value, there.low) == pytest.approx((-back.value, -back.high))
+
+
+def test_paired_values_must_pair():
+    for a, b in (([], []), ([1], [1, 0])):
+        with pytest.raises(FireActError, match="same questions"):
+            paired_bootstrap(a, b)
+
+
+def test_paired_difference_joins_by_question():
+    a = [mark("x", True), mark("y", False), mark("z", False)]
+    b = [mark("z", True), mark("x", True), mark("y", False)]
+    assert paired_difference(a, b).value == pytest.approx(1 / 3)
+    assert paired_difference(a, a) == Interval(0, 0, 0)
+    twice = [*b, mark("z", False, sample=1)]
+    assert paired_difference(a, twice).value == pytest.approx(1 / 6)
+    with pytest.raises(FireActError, match=r"1 only in the first \['y'\], 0 only in the second"):
+        paired_difference(a, [b[0], b[1]])
+    with pytest.raises(FireActError, match="denominator"):
+        paired_difference([], b)
+
+
+def test_summary_keeps_agents_tasks_and_conditions_apart():
+    rows = [
+        mark("x", True, rounds=1),
+        mark("y", False, rounds=3, state="malformed"),
+        mark("x", True, condition="none 0.5"),
+        mark("x", True, agent="other", task="mmlu"),
+    ]
+    first, *others = summarize(rows)
+    assert first["em"] == wilson(1, 2)
+    assert (first["n"], first["questions"], first["rounds"], first["rounds_sd"]) == (2, 2, 2, 1)
+    assert first["states"] == {"finished": 1, "malformed": 1}
+    assert first["prompt_tokens"] == 70
+    assert [(r["agent"], r["task"], r["condition"]) for r in others] == [
+        ("student", "hotpotqa", "none 0.5"),
+        ("other", "mmlu", "normal"),
+    ]
+    assert summarize([]) == []
