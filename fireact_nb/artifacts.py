@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
 from .config import FireActError
 from .files import read_json, read_text, write_file
 from .search import Bm25
-from .tasks import Question, load_questions, save_questions
+from .tasks import Question, load_questions
 
-DATA = Path(__file__).resolve().parent.parent / "data"
-RUNS = Path("runs")
+ROOT = Path(__file__).resolve().parent.parent
+DATA = ROOT / "data"
+RUNS = ROOT / "runs"  # what the learner makes; never committed
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ def register(
     )
     content = {name: asdict(artifact) for name, artifact in sorted(manifest.items())}
     write_file(folder / "manifest.json", json.dumps(content, indent=1) + "\n")
+    _checked.cache_clear()
 
 
 def stale_links(folder: Path = DATA) -> list[str]:
@@ -131,84 +133,3 @@ def tiny_questions(split: str, count: int | None = None) -> list[Question]:
             f"{count} questions were asked for and the split {split} has {len(questions)}."
         )
     return questions[:count]
-
-
-def write_world(folder: Path) -> None:
-    """Make the tiny world's files from its seed: passages, the splits."""
-    from .tinyworld.questions import make_puzzles, make_questions
-    from .tinyworld.world import make_world
-
-    world = make_world()
-    write_file(folder / "passages.txt", "".join(p + "\n" for p in world.passages))
-    for split, questions in make_questions(make_puzzles(world)).items():
-        save_questions(folder / f"hotpotqa_{split}.jsonl", questions)
-
-
-def write_tokenizer(folder: Path) -> None:
-    """Train the tiny models' tokenizer; the same bytes every time."""
-    from .tinyworld.vocabulary import save_tokenizer
-
-    save_tokenizer(folder)
-
-
-def write_model(name: str, folder: Path) -> None:
-    """Pretrain a tiny model (hours, resumable) and put its weights in place."""
-    import shutil
-
-    from transformers import AutoTokenizer
-
-    from .tinyworld.pretrain import pretrain
-
-    tokenizer = AutoTokenizer.from_pretrained(shipped("tokenizer"))
-    shutil.copytree(pretrain(name, tokenizer, RUNS / "pretrain" / name), folder, dirs_exist_ok=True)
-
-
-def write_teacher_trajectories(path: Path) -> None:
-    """Let the few-shot prompted teacher play the training questions; all episodes are kept."""
-    from .formats import write_trajectories
-    from .generate import generate
-    from .journal import Journal
-    from .local import LocalChat
-    from .prompting import load_prompt
-
-    RUNS.mkdir(exist_ok=True)
-    with Journal(RUNS / "teacher_react.journal") as journal:
-        trajectories = generate(
-            tiny_questions("train", TEACHER_QUESTIONS),
-            load_prompt("react"),
-            LocalChat(shipped("teacher")),
-            tiny_search(),
-            journal=journal,
-        )
-    write_trajectories(path, trajectories)
-
-
-@dataclass(frozen=True)
-class _Recipe:
-    path: str
-    inputs: tuple[str, ...]
-    make: Callable[[Path], None]
-
-
-TEACHER_QUESTIONS = 1200
-_RECIPES = {
-    "world": _Recipe("tinyworld", (), write_world),
-    "tokenizer": _Recipe("tokenizer", ("world",), write_tokenizer),
-    "teacher": _Recipe("models/teacher", ("world", "tokenizer"), partial(write_model, "teacher")),
-    "student": _Recipe("models/student", ("world", "tokenizer"), partial(write_model, "student")),
-    "teacher_react": _Recipe(
-        "trajectories/teacher_react.jsonl", ("world", "teacher"), write_teacher_trajectories
-    ),
-}
-
-
-def remake(name: str) -> None:
-    """Make one artifact anew by its recipe and enter it in the manifest."""
-    if name not in _RECIPES:
-        raise FireActError(f"There is no artifact {name!r}. There are: {', '.join(_RECIPES)}.")
-    recipe = _RECIPES[name]
-    path = DATA / recipe.path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    recipe.make(path)
-    _checked.cache_clear()
-    register(name, path, recipe.inputs, f"fireact-nb artifacts {name}")

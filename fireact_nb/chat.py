@@ -14,7 +14,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal, Protocol
@@ -152,7 +152,9 @@ class OpenAIChat:
 
         with ThreadPoolExecutor(self.batch, thread_name_prefix="chat") as pool:
             try:
-                for _ in pool.map(ask, range(len(requests))):
+                asked = [pool.submit(ask, place) for place in range(len(requests))]
+                # Windows cannot interrupt a wait that has no time limit.
+                while wait(asked, timeout=0.5).not_done:
                     pass
             finally:
                 stop.set()  # an interrupt from the keyboard lands here
@@ -280,13 +282,13 @@ class OpenAIChat:
                 "again; what is journalled is not paid again."
             )
         if status in (408, 409, 429) or status >= 500:
-            wait = _asked_wait(error.response.headers)
-            asked = f" It asked to wait {wait:.0f} s." if wait else ""
+            asked_wait = _asked_wait(error.response.headers)
+            asked = f" It asked to wait {asked_wait:.0f} s." if asked_wait else ""
             return _Trouble(
                 f"{self.endpoint} keeps refusing: {said}.{asked} Run again later (what is "
                 "journalled is not asked again), or lower the concurrency.",
                 passing=True,
-                wait=wait,
+                wait=asked_wait,
             )
         advice = {
             401: "The key was not accepted: check OPENAI_API_KEY, and that it belongs to this "
@@ -355,14 +357,14 @@ def _asked_wait(headers: Any) -> float:
     for header, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
         value = headers.get(header, "")
         try:
-            wait = float(value) * unit
+            seconds = float(value) * unit
         except ValueError:
             try:
-                wait = parsedate_to_datetime(value).timestamp() - time.time()
+                seconds = parsedate_to_datetime(value).timestamp() - time.time()
             except (TypeError, ValueError, OverflowError):
                 continue
-        if 0 < wait < float("inf"):
-            return wait
+        if 0 < seconds < float("inf"):
+            return seconds
     return 0.0
 
 

@@ -259,7 +259,8 @@ def _serve(options: argparse.Namespace) -> None:
 
 
 def _artifacts(options: argparse.Namespace) -> None:
-    from .artifacts import remake, stale_links
+    from .artifacts import stale_links
+    from .study import remake
 
     for name in options.names:
         remake(name)

@@ -1,10 +1,42 @@
-"""Errors meant for people, and the profiles a notebook can run under.
+"""Errors meant for people, and the profile a notebook runs under.
 
-Knows where the shipped data lie and which settings belong to which profile; knows no model.
+Knows which models and prompts belong to which profile; loads none of them.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 
 class FireActError(Exception):
     """An error whose text is one paragraph for the user: what was wrong, where, what to do next."""
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The models, prompts and sizes a notebook runs with; printed at the top of each run.
+
+    `teacher` and `student` name shipped models; `prompts` names a set in `prompts/`; `max_tokens`
+    is the longest turn an agent may write.
+    """
+
+    name: str
+    teacher: str
+    student: str
+    prompts: str
+    max_tokens: int
+
+
+PROFILES = {
+    "tiny": Profile("tiny", teacher="teacher", student="student", prompts="tiny", max_tokens=96),
+}
+
+
+def load_profile(name: str) -> Profile:
+    """The profile of that name. Raises FireActError for any other."""
+    if name not in PROFILES:
+        raise FireActError(
+            f"There is no profile {name!r}. Set the notebook's parameter `profile` to one of: "
+            f"{', '.join(PROFILES)}."
+        )
+    return PROFILES[name]

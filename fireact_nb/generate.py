@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 
 from .chat import Chat, Reply, Request
@@ -100,16 +100,14 @@ def generate(
 
 
 class _Purse:
-    """What this run has spent, against its cap."""
+    """What this run has spent, against its cap; closed when the run is to stop."""
 
     def __init__(self, cap: float | None) -> None:
-        self.cap, self.spent = cap, 0.0
-
-    def pay(self, reply: Reply) -> Reply:
-        self.spent += reply.usd
-        return reply
+        self.cap, self.spent, self.closed = cap, 0.0, False
 
     def check(self) -> None:
+        if self.closed:
+            raise CancelledError
         if self.cap is not None and self.spent >= self.cap:
             raise FireActError(
                 f"The budget of ${self.cap:.2f} is spent (${self.spent:.4f} in this run). "
@@ -127,12 +125,11 @@ def _drive_batches(
         while waiting and len(active) < chat.batch:
             place, game = waiting.pop()
             active.append((place, game, next(game)))
-        purse.check()
-        replies = _ask(chat, [request for _, _, request in active], journal)
+        replies = _ask(chat, [request for _, _, request in active], journal, purse)
         going: list[tuple[int, Episode, Request]] = []
         for (place, game, _), reply in zip(active, replies, strict=True):
             try:
-                going.append((place, game, game.send(purse.pay(reply))))
+                going.append((place, game, game.send(reply)))
             except StopIteration as end:
                 yield place, end.value
         active = going
@@ -146,8 +143,7 @@ def _drive_threads(
     def run(place: int, game: Episode) -> tuple[int, Trajectory]:
         request = next(game)
         while True:
-            purse.check()
-            reply = purse.pay(_ask(chat, [request], journal)[0])
+            [reply] = _ask(chat, [request], journal, purse)
             try:
                 request = game.send(reply)
             except StopIteration as end:
@@ -165,27 +161,28 @@ def _drive_threads(
                 if problems:
                     raise problems[0].exception() or AssertionError
         finally:
+            purse.closed = True  # episodes still going make no further call
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _ask(chat: Chat, requests: list[Request], journal: Journal | None) -> list[Reply]:
+def _ask(
+    chat: Chat, requests: list[Request], journal: Journal | None, purse: _Purse
+) -> list[Reply]:
     """Replies from the journal where it has them, from the model where not, journalled at once."""
-    if journal is None:
-        return chat.reply(requests)
     keys = [content_key("call", asdict(r), chat.endpoint, chat.name) for r in requests]
-    replies: dict[int, Reply] = {}
-    for i, key in enumerate(keys):
-        if (known := journal.get(key, "call")) is not None:
-            replies[i] = Reply(**known)
-    new = [i for i in range(len(requests)) if i not in replies]
+    known = [journal.get(key, "call") if journal is not None else None for key in keys]
+    new = [i for i, value in enumerate(known) if value is None]
+    replies = {i: Reply(**value) for i, value in enumerate(known) if value is not None}
+    if new:
+        purse.check()
 
-    def keep(position: int, reply: Reply) -> None:
-        journal.put(keys[new[position]], asdict(reply), "call")
+        def keep(position: int, reply: Reply) -> None:
+            purse.spent += reply.usd
+            if journal is not None:
+                journal.put(keys[new[position]], asdict(reply), "call")
 
-    for i, reply in zip(
-        new, chat.reply([requests[i] for i in new], keep) if new else (), strict=True
-    ):
-        replies[i] = reply
+        answers = chat.reply([requests[i] for i in new], keep)
+        replies.update(zip(new, answers, strict=True))
     return [replies[i] for i in range(len(requests))]
 
 

@@ -9,16 +9,17 @@ import os
 import resource
 import sys
 import time
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .artifacts import ROOT
 from .config import FireActError
 from .files import write_file
 
-ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 SOURCES = NOTEBOOKS / "src"
 EXECUTED = Path("runs") / "executed"
@@ -43,7 +44,8 @@ def read_source(path: Path) -> Any:
     """A percent script as a notebook without outputs, with settled cell ids and metadata."""
     import jupytext
 
-    notebook = jupytext.read(path)
+    text = path.read_text(encoding="utf-8").replace("@REPOSITORY@", repository())
+    notebook = jupytext.reads(text, fmt="py:percent")
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
@@ -51,6 +53,12 @@ def read_source(path: Path) -> Any:
     for place, cell in enumerate(notebook.cells):
         cell["id"] = f"{path.stem[:2]}-{place:03d}"
     return notebook
+
+
+def repository() -> str:
+    """The repository's address, from its one place."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return project["project"]["urls"]["Repository"]
 
 
 def parameters_of(path: Path) -> dict[str, str]:

@@ -16,164 +16,178 @@ import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from .chat import Reply, Request
+from .chat import Request
 from .config import FireActError
 from .local import LocalChat
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-_MISSING = 'Serving a model needs fastapi and uvicorn: pip install "fireact-nb[serve]"'
-_GRACE = 10  # seconds that requests under way get when the server stops
-_ROLES = ("system", "user", "assistant")
-_FINISH = {"stop": "stop", "length": "length", "refused": "content_filter"}
-# What would change the answer and is not supported, with the values that ask for nothing.
-_NEUTRAL: dict[str, tuple[Any, ...]] = {
-    **{"n": (1,), "stream": (False,), "tools": ([],), "functions": ([],)},
-    **{"tool_choice": ("none", "auto"), "function_call": ("none", "auto")},
-    **{"response_format": ({"type": "text"},), "modalities": (["text"],), "audio": ()},
-    **{"logprobs": (False,), "top_logprobs": (0,), "logit_bias": ({},), "top_p": (1,)},
-    **{"presence_penalty": (0,), "frequency_penalty": (0,)},
-}
+# What would change the answer and is not supported, unless its value asks for nothing.
+_REFUSED = """stream tools functions tool_choice function_call response_format modalities audio
+    logprobs top_logprobs logit_bias presence_penalty frequency_penalty n top_p"""
+_NOTHING = (None, False, 0, [], {}, "none", "auto", ["text"], {"type": "text"})
 
 
 class _Refused(Exception):
-    def __init__(self, status: int, text: str, param: str | None = None, code: str | None = None):
-        super().__init__(text)
-        self.status, self.param, self.code = status, param, code
-
-
-class _Worker(threading.Thread):
-    """The one thread that uses the model: takes what is waiting and answers it as one batch."""
-
-    def __init__(self, chat: LocalChat) -> None:
-        super().__init__(name="serve", daemon=True)
-        self.chat = chat
-        self.waiting: queue.SimpleQueue[tuple[Request, Future[Reply]] | None] = queue.SimpleQueue()
-
-    def submit(self, request: Request) -> Future[Reply]:
-        future: Future[Reply] = Future()
-        self.waiting.put((request, future))
-        return future
-
-    def run(self) -> None:
-        while (job := self.waiting.get()) is not None:
-            jobs = [job]
-            while len(jobs) < self.chat.batch and not self.waiting.empty():
-                if (job := self.waiting.get()) is None:
-                    self.waiting.put(None)  # for the loop above, after this batch
-                    break
-                jobs.append(job)
-            self._answer([job for job in jobs if job[1].set_running_or_notify_cancel()])
-
-    def _answer(self, jobs: list[tuple[Request, Future[Reply]]]) -> None:
-        kept = []
-        for request, future in jobs:
-            try:  # a chat template may refuse messages, and must not fail their neighbours
-                self.chat.encode(request)
-                kept.append((request, future))
-            except Exception as error:
-                text = f"The chat template does not take these messages: {error}"
-                future.set_exception(_Refused(400, text, "messages"))
-        try:
-            replies = self.chat.reply([request for request, _ in kept]) if kept else []
-            for (_, future), reply in zip(kept, replies, strict=True):
-                future.set_result(reply)
-        except Exception as error:
-            logging.getLogger(__name__).exception("A batch of %d requests failed", len(kept))
-            for _, future in kept:
-                if not future.done():
-                    future.set_exception(_Refused(500, f"The model failed: {error!r}"))
+    """args: HTTP status, text, and OpenAI's param and code."""
 
 
 def make_app(chat: LocalChat, model_name: str) -> FastAPI:
     """POST /v1/chat/completions, GET /v1/models and GET /health for one model.
 
     Requests that wait together are answered as one batch. While the app runs, the model is its
-    own: do not call `chat` beside it. Raises FireActError when fastapi is not installed.
+    own: do not call `chat` beside it. Raises FireActError when fastapi or uvicorn is missing.
     """
     try:
+        import uvicorn  # noqa: F401
         from fastapi import FastAPI
         from fastapi.exceptions import RequestValidationError
         from fastapi.responses import JSONResponse
-        from starlette.exceptions import HTTPException
+        from pydantic import BaseModel, Field, ValidationError
     except ImportError as error:
-        raise FireActError(_MISSING) from error
+        text = 'Serving a model needs fastapi and uvicorn: pip install "fireact-nb[serve]"'
+        raise FireActError(text) from error
 
-    started = int(time.time())
+    class Message(BaseModel):
+        role: Literal["system", "user", "assistant"]
+        content: str
+
+    class Call(BaseModel):
+        model: str
+        messages: Annotated[list[Message], Field(min_length=1)]
+        max_tokens: Annotated[int, Field(ge=1)] | None = None
+        max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+        temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+        stop: str | Annotated[list[str], Field(max_length=4)] | None = None
+        seed: int | None = None
+
+        def request(self) -> Request:  # OpenAI's defaults, but there max_tokens has none
+            return Request(
+                tuple(message.model_dump() for message in self.messages),
+                self.max_completion_tokens or self.max_tokens or 256,
+                1.0 if self.temperature is None else self.temperature,
+                tuple(filter(None, [self.stop] if isinstance(self.stop, str) else self.stop or ())),
+                random.getrandbits(62) if self.seed is None else self.seed,
+            )
+
+    jobs: queue.SimpleQueue = queue.SimpleQueue()
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI):
-        app.state.worker = worker = _Worker(chat)
+    async def lifespan(_: FastAPI):
+        worker = threading.Thread(target=_work, args=(chat, jobs), name="serve", daemon=True)
         worker.start()
         yield
-        worker.waiting.put(None)
+        jobs.put(None)
         await asyncio.to_thread(worker.join)
 
     app = FastAPI(title=f"fireact-nb: {model_name}", lifespan=lifespan)
 
     @app.exception_handler(_Refused)
-    @app.exception_handler(HTTPException)
+    @app.exception_handler(ValidationError)
     @app.exception_handler(RequestValidationError)
     async def refuse(_, error):
-        text, param, code = str(error), None, None
-        if isinstance(error, _Refused):
-            status, param, code = error.status, error.param, error.code
-        elif isinstance(error, HTTPException):
-            status, text = error.status_code, str(error.detail)
-        else:
-            status, text = 400, "The body must be a JSON object, sent as application/json"
-        kind = "server_error" if status >= 500 else "invalid_request_error"
+        if not isinstance(error, _Refused):
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            error = _Refused(400, f"{place}: {first['msg']}", place, None)
+        status, text, param, code = error.args
+        kind = "invalid_request_error" if status < 500 else "server_error"
         body = {"message": text, "type": kind, "param": param, "code": code}
         return JSONResponse({"error": body}, status)
 
     @app.post("/v1/chat/completions")
     async def complete(body: dict[str, Any]) -> dict[str, Any]:
-        request = _read(body, model_name)
-        reply = await asyncio.wrap_future(app.state.worker.submit(request))
+        call, future = Call.model_validate(body), Future()
+        if call.model != model_name:
+            text = f"The model {call.model!r} does not exist here; {model_name!r} is served."
+            raise _Refused(404, text, "model", "model_not_found")
+        for name in _REFUSED.split():
+            if body.get(name) not in ((None, 1) if name in ("n", "top_p") else _NOTHING):
+                text = f"{name} is not supported by this server, at least not this value of it."
+                raise _Refused(400, text, name, "unsupported_value")
+        jobs.put((call.request(), future))
+        reply = await asyncio.wrap_future(future)
+        count = reply.prompt_tokens
         if reply.finish == "context full":
-            text = (
-                f"This model's maximum context length is {chat.context} tokens. The messages take "
-                f"{reply.prompt_tokens}, which leaves no room for an answer."
-            )
+            text = f"The maximum context length is {chat.context} tokens; the messages take {count}"
             raise _Refused(400, text, "messages", "context_length_exceeded")
-        message = {"role": "assistant", "content": reply.text, "refusal": None}
-        finish = _FINISH[reply.finish]
-        return {
-            "id": f"chatcmpl-{uuid.uuid4().hex}",
-            "object": "chat.completion",
-            "created": int(time.time()),
-            "model": model_name,
-            "choices": [
-                {"index": 0, "message": message, "logprobs": None, "finish_reason": finish}
-            ],
-            "usage": {
-                "prompt_tokens": reply.prompt_tokens,
-                "completion_tokens": reply.completion_tokens,
-                "total_tokens": reply.prompt_tokens + reply.completion_tokens,
-            },
-        }
+        usage = {"prompt_tokens": count, "completion_tokens": reply.completion_tokens}
+        usage["total_tokens"] = sum(usage.values())
+        message = {"role": "assistant", "content": reply.text}
+        choice = {"index": 0, "message": message, "finish_reason": reply.finish}
+        known = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time())}
+        known |= {"object": "chat.completion", "model": model_name}
+        return {**known, "choices": [choice], "usage": usage}
 
-    @app.get("/v1/models")
-    async def models() -> dict[str, Any]:
-        card = {"id": model_name, "object": "model", "created": started, "owned_by": "fireact-nb"}
-        return {"object": "list", "data": [{**card, "max_model_len": chat.context}]}
-
-    @app.get("/health")
-    async def health() -> dict[str, str]:
-        if not app.state.worker.is_alive():
-            raise _Refused(503, "The thread that uses the model has died: start the server again")
-        return {"status": "ok", "model": model_name}
-
+    card = {"id": model_name, "object": "model", "created": int(time.time()), "owned_by": "local"}
+    app.get("/v1/models")(lambda: {"object": "list", "data": [card]})
+    app.get("/health")(lambda: {"status": "ok", "model": model_name})
     return app
 
 
-def _read(body: dict[str, Any], model_name: str) -> Request:
-    """The request in an API call. Defaults: OpenAI's temperature 1, ours of 256 tokens."""
-    def refuse(param: str, text: str) -> _Refused:
-        return _Refused(400, f"{param} {text}", param)
+def _work(chat: LocalChat, jobs: queue.SimpleQueue) -> None:
+    """The one thread that uses the model. A job is (request, future), or None to stop."""
+    running = True
+    while running:
+        taken = [jobs.get()]
+        while len(taken) < chat.batch and not jobs.empty():
+            taken.append(jobs.get())
+        running = None not in taken
+        batch = []
+        for request, future in filter(None, taken):
+            try:  # what a chat template refuses must not fail its neighbours
+                if future.set_running_or_notify_cancel():  # else who asked has gone
+                    chat.encode(request)
+                    batch.append((request, future))
+            except Exception as error:
+                text = f"The chat template does not take these messages: {error}"
+                future.set_exception(_Refused(400, text, "messages", None))
+        try:
+            for (_, future), reply in zip(batch, chat.reply([r for r, _ in batch]), strict=True):
+                future.set_result(reply)
+        except Exception as error:
+            logging.getLogger(__name__).exception("a batch of %d requests failed", len(batch))
+            for _, future in batch:
+                future.set_exception(_Refused(500, f"The model failed: {error!r}", None, None))
 
-    ...
+
+@contextmanager
+def start_server(app: FastAPI, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
+    """Run the app in a thread, at a free port by default; gives the base url for OpenAI clients.
+
+    Raises FireActError when the address cannot be used.
+    """
+    import uvicorn
+
+    # No log_config: the caller's logging stays as it is. Calls under way get ten seconds to end.
+    config = uvicorn.Config(app, log_config=None, log_level="warning", timeout_graceful_shutdown=10)
+    server = uvicorn.Server(config)
+    try:
+        listener = socket.create_server((host, port))
+    except (OSError, OverflowError) as error:
+        text = (
+            f"Cannot listen at {host}:{port} ({error}). Stop what runs there, or change the port."
+        )
+        raise FireActError(text) from error
+    with listener:
+        thread = threading.Thread(target=server.run, args=([listener],), name="uvicorn")
+        thread.start()
+        try:
+            while not server.started and thread.is_alive():
+                time.sleep(0.01)
+            yield f"http://{host}:{listener.getsockname()[1]}/v1"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def serve(chat: LocalChat, name: str, host: str = "127.0.0.1", port: int = 8000) -> None:
+    """Serve until interrupted; no key is asked, so another host opens the model to the network."""
+    with start_server(make_app(chat, name), host, port) as url, suppress(KeyboardInterrupt):
+        print(f"{name} answers at {url} (Ctrl-C stops it)")
+        while True:
+            time.sleep(1)

@@ -40,10 +40,10 @@ border-radius:6px;color:var(--fa-ink);background:var(--fa-card);font:14px/1.5 sy
 .fa-show h4{margin:0 0 .5rem;color:inherit;font:600 1.1em/1.3 system-ui,sans-serif}
 .fa-show ol{list-style:none;margin:.6rem 0;padding:0}
 .fa-show ol>li{margin:0 0 .6rem;padding:0 0 0 .75rem;border-left:3px solid var(--fa-line)}
-.fa-show p{margin:0;color:var(--fa-soft);font-weight:600}
+.fa-show p{margin:0;color:inherit;font-weight:600}
 .fa-show dl{display:grid;grid-template-columns:7.5rem minmax(0,1fr);gap:.15rem .5rem;margin:0}
 .fa-show dl>dt,.fa-show dl>dd{float:none;width:auto;margin:0;padding:.1rem 0;color:inherit}
-.fa-show dl>dt{color:var(--fa-soft);font-weight:600}
+.fa-show dl>dt{color:var(--fa-soft);font-weight:400}
 .fa-show dl>dd{unicode-bidi:isolate;white-space:pre-wrap;overflow-wrap:anywhere}
 .fa-show dl>dd.fa-code{font-family:ui-monospace,Menlo,Consolas,monospace;font-size:.95em}
 .fa-show dl>dd.fa-told{padding:.1rem .5rem;border-radius:4px;background:var(--fa-tint)}

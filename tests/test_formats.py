@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -83,7 +84,7 @@ def test_chat_rows_come_back_word_for_word(tmp_path):
     assert first.source == "rows_gpt.jsonl" and first.steps[-1].observation is None
 
 
-@pytest.mark.parametrize("tail", ["", "\n", "\n\n"])
+@pytest.mark.parametrize("tail", ["", "\n", "\n\n", " \n"])
 def test_alpaca_rows_come_back_word_for_word(tmp_path, tail):
     path = tmp_path / "rows_alpaca.json"
     rows = [
@@ -198,6 +199,8 @@ def test_an_unfinished_trajectory_is_not_exported(tmp_path, export):
     lost = Trajectory("q3", "?", MADE[0].steps[:1], state="out of rounds")
     with pytest.raises(FireActError, match="q3.*out of rounds"):
         export([*MADE, lost], tmp_path / "t.json")
+    with pytest.raises(FireActError, match="q1.*failed"):
+        export([replace(MADE[0], state="failed")], tmp_path / "t.json")
     assert not list(tmp_path.iterdir())
 
 
@@ -217,7 +220,19 @@ READERS = [read_trajectories, read_chat, read_alpaca, read_released_trajectories
 
 @pytest.mark.parametrize("read", READERS)
 @pytest.mark.parametrize(
-    "content", [None, "", "\n", "no json", '[{"instruction": "a', "[]", "{}", "[1]", '{"1": 2}']
+    "content",
+    [
+        None,
+        "",
+        "\n",
+        "[" * 100_000,
+        "no json",
+        '[{"instruction": "a',
+        "[]",
+        "{}",
+        "[1]",
+        '{"1": 2}',
+    ],
 )
 def test_broken_files_are_named(tmp_path, read, content):
     path = tmp_path / "rows.json"

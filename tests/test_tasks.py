@@ -134,11 +134,13 @@ OPTIONS = ("An apple", "1", "-1", "A. Smith")
         ("strategyqa", "not sure", "no", False),
         ("strategyqa", "no, it is not", "no", False),
         ("strategyqa", "", "no", False),
+        ("strategyqa", "", "", False),
         ("strategyqa", None, "no", False),
         ("mmlu", "A", "A", True),
         ("mmlu", " (b). ", "B", True),
         ("mmlu", "B)", "B", True),
         ("mmlu", "an apple", "A", True),  # the text of option A, not its letter
+        ("mmlu", "An apple.", "A", True),
         ("mmlu", "an orange", "A", False),
         ("mmlu", "a", "A", True),
         ("mmlu", "AB", "A", False),
@@ -296,4 +298,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(FireActError, match="not written"):
         save_questions(tmp_path / "file" / "q.jsonl", [])
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "q.jsonl"]
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(FireActError, match="not written"):
+        save_questions(tmp_path / "folder", [])
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder", "q.jsonl"]
