@@ -7,9 +7,11 @@ and the tool are handed in.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import asdict, dataclass
+from threading import Lock
 
 from .chat import Chat, Reply, Request
 from .config import FireActError
@@ -90,12 +92,12 @@ def generate(
     games = [(i, play(questions[i], prompt, search, settings, chat.name)) for i in missing]
     drive = _drive_batches if chat.endpoint == "local" else _drive_threads
     purse = _Purse(max_usd)
-    for place, trajectory in _show(
-        drive(games, chat, journal, purse), len(games), progress, prompt
-    ):
-        results[place] = trajectory
-        if journal is not None:
-            journal.put(keys[place], json.loads(trajectory.to_json()), "trajectory")
+    # An interrupt in here must close the driver, or its threads would go on asking unseen.
+    with closing(drive(games, chat, journal, purse)) as ended:
+        for place, trajectory in _show(ended, len(games), progress, prompt):
+            results[place] = trajectory
+            if journal is not None:
+                journal.put(keys[place], json.loads(trajectory.to_json()), "trajectory")
     return [results[i] for i in range(len(questions))]
 
 
@@ -104,6 +106,11 @@ class _Purse:
 
     def __init__(self, cap: float | None) -> None:
         self.cap, self.spent, self.closed = cap, 0.0, False
+        self._lock = Lock()
+
+    def pay(self, usd: float) -> None:
+        with self._lock:  # episodes pay from many threads
+            self.spent += usd
 
     def check(self) -> None:
         if self.closed:
@@ -117,7 +124,7 @@ class _Purse:
 
 def _drive_batches(
     games: Sequence[tuple[int, Episode]], chat: Chat, journal: Journal | None, purse: _Purse
-) -> Iterator[tuple[int, Trajectory]]:
+) -> Generator[tuple[int, Trajectory], None, None]:
     """Keep `chat.batch` episodes in step: one batched call for all of them, again and again."""
     waiting = list(reversed(games))
     active: list[tuple[int, Episode, Request]] = []
@@ -137,7 +144,7 @@ def _drive_batches(
 
 def _drive_threads(
     games: Sequence[tuple[int, Episode]], chat: Chat, journal: Journal | None, purse: _Purse
-) -> Iterator[tuple[int, Trajectory]]:
+) -> Generator[tuple[int, Trajectory], None, None]:
     """Let episodes run free: none waits for another's round."""
 
     def run(place: int, game: Episode) -> tuple[int, Trajectory]:
@@ -153,7 +160,8 @@ def _drive_threads(
         pending: set[Future[tuple[int, Trajectory]]] = {pool.submit(run, *g) for g in games}
         try:
             while pending:
-                finished, pending = wait(pending, return_when=FIRST_COMPLETED)
+                # Windows cannot interrupt a wait that has no time limit.
+                finished, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
                 problems = [f for f in finished if f.exception()]
                 for future in finished:
                     if not future.exception():
@@ -177,7 +185,7 @@ def _ask(
         purse.check()
 
         def keep(position: int, reply: Reply) -> None:
-            purse.spent += reply.usd
+            purse.pay(reply.usd)
             if journal is not None:
                 journal.put(keys[new[position]], asdict(reply), "call")
 
@@ -190,8 +198,8 @@ def _trajectory_key(
     question: Question, prompt: Prompt, chat: Chat, search: Search, settings: Settings
 ) -> str:
     return content_key(
-        "trajectory", question.id, question.question, prompt.digest, chat.endpoint, chat.name,
-        search.name, asdict(settings),
+        "trajectory", asdict(question), prompt.digest, chat.endpoint, chat.name, search.name,
+        asdict(settings),
     )  # fmt: skip
 
 

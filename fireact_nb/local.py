@@ -197,7 +197,7 @@ class LocalChat:
 class _OwnNoise:
     """Sampling as greedy decoding over Gumbel noise, drawn per request and step.
 
-    argmax(logits / T + Gumbel) samples softmax(logits / T); noise seeded by the request makes a
+    argmax(logits + T * Gumbel) samples softmax(logits / T); noise seeded by the request makes a
     reply independent of what shares its batch, so an interrupted run can be repeated exactly.
     """
 
@@ -217,7 +217,7 @@ class _OwnNoise:
         noise = torch.stack(
             [torch.empty(scores.shape[-1]).exponential_(generator=g) for g in self.generators]
         )
-        return scores.float() / self.temperature - noise.log().to(scores.device)
+        return scores.float() - self.temperature * noise.log().to(scores.device)
 
 
 def load_base(model: str | Path, quantized: bool = False) -> tuple[Any, Any]:

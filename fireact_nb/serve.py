@@ -174,7 +174,9 @@ def start_server(app: FastAPI, host: str = "127.0.0.1", port: int = 0) -> Iterat
         )
         raise FireActError(text) from error
     with listener:
-        thread = threading.Thread(target=server.run, args=([listener],), name="uvicorn")
+        thread = threading.Thread(
+            target=server.run, args=([listener],), name="uvicorn", daemon=True
+        )
         thread.start()
         try:
             while not server.started and thread.is_alive():

@@ -38,7 +38,7 @@ _CSS = """
 .fa-show{box-sizing:border-box;max-width:56rem;padding:.75rem 1rem;border:1px solid var(--fa-line);
 border-radius:6px;color:var(--fa-ink);background:var(--fa-card);font:14px/1.5 system-ui,sans-serif}
 .fa-show h4{margin:0 0 .5rem;color:inherit;font:600 1.1em/1.3 system-ui,sans-serif}
-.fa-show ol{list-style:none;margin:.6rem 0;padding:0}
+.fa-show ol{list-style:none;margin:.6rem 0;padding:0!important}
 .fa-show ol>li{margin:0 0 .6rem;padding:0 0 0 .75rem;border-left:3px solid var(--fa-line)}
 .fa-show p{margin:0;color:inherit;font-weight:600}
 .fa-show dl{display:grid;grid-template-columns:7.5rem minmax(0,1fr);gap:.15rem .5rem;margin:0}
