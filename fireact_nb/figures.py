@@ -144,10 +144,12 @@ def _card(title: str, height: float) -> tuple[Figure, Axes]:
     """An empty figure. Every colour is set here: a dark style sheet elsewhere changes nothing."""
     from matplotlib.figure import Figure
 
+    title = fill(title, 70)
+    height += 0.2 * title.count("\n")
     figure = Figure((WIDTH, height), facecolor=CARD, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1)
-    look = {"fontsize": 11.5, "fontweight": "bold", "color": INK}
-    figure.suptitle(fill(title, 70), x=0.12 / WIDTH, ha="left", **look)
+    look = {"fontsize": 11.5, "fontweight": "bold", "color": INK, "parse_math": False}
+    figure.suptitle(title, x=0.12 / WIDTH, ha="left", **look)
     axes = figure.add_subplot(facecolor=CARD)
     axes.tick_params(color=SOFT, labelcolor=INK)
     axes.xaxis.label.set_color(INK)
@@ -162,7 +164,8 @@ def _card(title: str, height: float) -> tuple[Figure, Axes]:
 def _say(axes: Axes, text: str, at: Any, offset: Any, color: str = INK, **look: Any) -> None:
     """A word at a place, moved by points; its own background keeps lines from crossing it."""
     box = {"facecolor": CARD, "edgecolor": "none", "pad": 1.5}
-    axes.annotate(text, at, offset, textcoords="offset points", color=color, bbox=box, **look)
+    look |= {"textcoords": "offset points", "parse_math": False}  # a $ is a dollar
+    axes.annotate(text, at, offset, color=color, bbox=box, **look)
 
 
 def _dot(axes: Axes, interval: Interval, place: float, look: Mapping[str, Any]) -> None:

@@ -48,6 +48,7 @@ def make_app(chat: LocalChat, model_name: str) -> FastAPI:
         from fastapi.exceptions import RequestValidationError
         from fastapi.responses import JSONResponse
         from pydantic import BaseModel, Field, ValidationError
+        from starlette.exceptions import HTTPException
     except ImportError as error:
         text = 'Serving a model needs fastapi and uvicorn: pip install "fireact-nb[serve]"'
         raise FireActError(text) from error
@@ -74,8 +75,6 @@ def make_app(chat: LocalChat, model_name: str) -> FastAPI:
                 random.getrandbits(62) if self.seed is None else self.seed,
             )
 
-    jobs: queue.SimpleQueue = queue.SimpleQueue()
-
     @asynccontextmanager
     async def lifespan(_: FastAPI):
         worker = threading.Thread(target=_work, args=(chat, jobs), name="serve", daemon=True)
@@ -85,12 +84,16 @@ def make_app(chat: LocalChat, model_name: str) -> FastAPI:
         await asyncio.to_thread(worker.join)
 
     app = FastAPI(title=f"fireact-nb: {model_name}", lifespan=lifespan)
+    app.state.jobs = jobs = queue.SimpleQueue()
 
     @app.exception_handler(_Refused)
+    @app.exception_handler(HTTPException)
     @app.exception_handler(ValidationError)
     @app.exception_handler(RequestValidationError)
     async def refuse(_, error):
-        if not isinstance(error, _Refused):
+        if isinstance(error, HTTPException):
+            error = _Refused(error.status_code, error.detail, None, None)
+        elif not isinstance(error, _Refused):
             first = error.errors()[0]
             place = ".".join(map(str, first["loc"]))
             error = _Refused(400, f"{place}: {first['msg']}", place, None)
@@ -147,7 +150,8 @@ def _work(chat: LocalChat, jobs: queue.SimpleQueue) -> None:
                 text = f"The chat template does not take these messages: {error}"
                 future.set_exception(_Refused(400, text, "messages", None))
         try:
-            for (_, future), reply in zip(batch, chat.reply([r for r, _ in batch]), strict=True):
+            replies = chat.reply([request for request, _ in batch]) if batch else []
+            for (_, future), reply in zip(batch, replies, strict=True):
                 future.set_result(reply)
         except Exception as error:
             logging.getLogger(__name__).exception("a batch of %d requests failed", len(batch))

@@ -7,6 +7,8 @@ will be evaluated. Uses transformers' Trainer, peft and bitsandbytes.
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import time
 import warnings
 from collections.abc import Sequence
@@ -151,6 +153,7 @@ def fine_tune(
             "the success filter left any."
         )
     check_memory(model, recipe)
+    _check_folder(folder)
     set_seed(recipe.seed)
     started = time.monotonic()
     network, tokenizer = prepare(model, recipe)
@@ -263,6 +266,24 @@ def check_memory(model: str | Path, recipe: Recipe) -> None:
         )
 
 
+def _check_folder(folder: Path) -> None:
+    """Find out before the training, not after it, that its result cannot be kept."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(folder).free
+    except OSError as error:
+        raise FireActError(
+            f"The folder {folder} cannot be made ({error.strerror}), so the adapter could not be "
+            "saved. Choose a folder that you may write to."
+        ) from error
+    if free < 500 * 2**20 or not os.access(folder, os.W_OK):
+        raise FireActError(
+            f"The adapter and its checkpoints could not be saved in {folder}: it is read-only or "
+            f"its disk has only {free / 2**20:.0f} MiB free (500 are needed). Free some space or "
+            "choose another folder."
+        )
+
+
 def _is_bf16(network: Any) -> bool:
     import torch
 
@@ -288,6 +309,4 @@ def _last_checkpoint(folder: Path) -> str | None:
 
 
 def _clear_checkpoints(folder: Path) -> None:
-    import shutil
-
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)

@@ -249,18 +249,17 @@ def test_generation_settings_of_a_model_are_ignored_without_a_warning(chat, capl
 
 def test_any_end_that_the_model_or_its_tokenizer_names_ends_a_turn():
     model, tokenizer = tiny_model()
-    requests = [ask(question, temperature=1.0, seed=5) for question in QUESTIONS]
-    wholes = alone(LocalChat(model, tokenizer=tokenizer, name="tiny"), requests)
-    common = tokenizer("e", add_special_tokens=False)["input_ids"]
-    with torch.no_grad():
-        model.lm_head.weight[common] *= 2.5
-    model.generation_config.eos_token_id = common
+    request = ask(QUESTIONS[1])
+    ids = LocalChat(model, tokenizer=tokenizer, name="tiny").encode(request)
+    row = model.generate(torch.tensor([ids]), max_new_tokens=20)[0, len(ids) :].tolist()
+    at = next(i for i in range(1, len(row)) if row[i] not in row[:i])
+    model.generation_config.eos_token_id = [row[at]]
     chat = LocalChat(model, tokenizer=tokenizer, name="tiny")
-    assert chat.ends == sorted([*common, tokenizer.eos_token_id])
-    replies = together(chat, requests)
-    assert replies == alone(chat, requests) != wholes
-    assert "stop" in {reply.finish for reply in replies}
-    assert not any(reply.text.endswith("e") and reply.finish == "length" for reply in replies)
+    assert chat.ends == sorted({row[at], tokenizer.eos_token_id})
+    reply, beside, _ = together(chat, [request, ask("7" * 9), ask("7" * 30)])
+    assert [reply, beside] == alone(chat, [request, ask("7" * 9)])
+    assert (reply.finish, reply.completion_tokens) == ("stop", at + 1)
+    assert reply.text == tokenizer.decode(row[:at], skip_special_tokens=True)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,73 @@
+"""A stand-in for a language model: what it says is a function of what it is asked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+
+from fireact_nb.chat import Reply, Request
+from fireact_nb.tasks import Question
+
+QUESTIONS = [
+    Question(f"d{n:02}", f"Which colour is thing {n}?", f"colour {n % 3}", "hotpotqa", "dev")
+    for n in range(40)
+]
+
+
+class Pages:
+    """A search tool whose answer depends on nothing but the query."""
+
+    name = "pages"
+
+    def search(self, query: str, salt: str = "") -> str:
+        return f"{query} is colour {sum(map(ord, query)) % 3}."
+
+
+class Dice:
+    """Answers by the hash of the request; every fifth question keeps searching to the end.
+
+    `local` decides which driver takes it. `asked` holds every request that was answered, `wait` is
+    the time a call takes, `usd` what a reply costs.
+    """
+
+    name = "dice"
+
+    def __init__(
+        self, local: bool = True, batch: int = 8, wait: float = 0.0, usd: float = 0.0
+    ) -> None:
+        self.endpoint = "local" if local else "http://dice.invalid/v1"
+        self.batch, self.wait, self.usd = batch, wait, usd
+        self.asked: list[Request] = []
+        self._turn = threading.Lock()
+
+    def reply(
+        self, requests: Sequence[Request], done: Callable[[int, Reply], None] | None = None
+    ) -> list[Reply]:
+        time.sleep(self.wait)
+        replies = []
+        for place, request in enumerate(requests):
+            replies.append(self.answer(request))
+            with self._turn:
+                self.asked.append(request)
+            if done:
+                done(place, replies[-1])
+        return replies
+
+    def answer(self, request: Request) -> Reply:
+        content = json.dumps(asdict(request), sort_keys=True)
+        dice = int.from_bytes(hashlib.sha256(content.encode()).digest()[:4], "big")
+        question = next(m["content"] for m in request.messages if m["role"] == "user")
+        stubborn = int(question.rstrip("?").split()[-1]) % 5 == 0
+        face = dice % 10
+        if face == 9:
+            text = "I am lost."
+        elif stubborn or face < 5:
+            text = f"Thought: Number {dice}.\nAction: search[thing {dice % 97}]"
+        else:
+            text = f"Thought: I see.\nAction: finish[colour {dice % 3}]"
+        length = len(content) // 4
+        return Reply(request.prefix + text, length, len(text) // 4, "stop", 0.001, self.usd)

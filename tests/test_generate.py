@@ -1,0 +1,273 @@
+"""Many episodes at once: nothing lost, nothing asked twice, whichever driver and whatever breaks."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from doubles import QUESTIONS, Dice, Pages
+from killing import kill_and_resume
+
+from fireact_nb.chat import Reply, Request
+from fireact_nb.config import FireActError
+from fireact_nb.episode import Settings
+from fireact_nb.generate import forecast, generate, successes
+from fireact_nb.journal import Journal
+from fireact_nb.prompting import Prompt
+from fireact_nb.trajectory import Trajectory
+
+BARE = Prompt("react", "test")
+both_drivers = pytest.mark.parametrize("local", [True, False], ids=["batched", "threaded"])
+
+
+def play(chat: Dice, journal: Journal | None = None, **changes: object) -> list[Trajectory]:
+    known = {"questions": QUESTIONS, "prompt": BARE, "search": Pages(), "settings": Settings()}
+    arguments = {**known, **changes, "chat": chat, "journal": journal}
+    return generate(**arguments, progress=False)  # type: ignore[arg-type]
+
+
+class Breaking(Dice):
+    """Answers `good` calls, then raises `error` at each."""
+
+    def __init__(self, good: int, error: BaseException, **options: object) -> None:
+        super().__init__(**options)  # type: ignore[arg-type]
+        self.good, self.error, self.refused = good, error, 0
+
+    def answer(self, request: Request) -> Reply:
+        if len(self.asked) >= self.good:
+            self.refused += 1
+            raise self.error
+        return super().answer(request)
+
+
+@both_drivers
+def test_trajectories_come_in_the_order_of_the_questions(local: bool) -> None:
+    trajectories = play(Dice(local, wait=0.001))
+    assert [t.question_id for t in trajectories] == [q.id for q in QUESTIONS]
+    # The double is worth testing with: episodes of many lengths and ends.
+    assert {t.state for t in trajectories} == {"finished", "out of rounds", "malformed"}
+    assert {1, 2, 3, 11} <= {t.rounds for t in trajectories}
+    assert 0 < len(successes(trajectories)) < len(QUESTIONS)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 100])
+def test_both_drivers_give_the_same_trajectories(batch: int) -> None:
+    batched, threaded = Dice(True, batch), Dice(False, batch)
+    assert play(batched) == play(threaded) == play(Dice())
+    assert sorted(map(repr, batched.asked)) == sorted(map(repr, threaded.asked))
+
+
+def test_batches_are_kept_full() -> None:
+    sizes = []
+
+    class Counted(Dice):
+        def reply(
+            self, requests: Sequence[Request], done: Callable[[int, Reply], None] | None = None
+        ) -> list[Reply]:
+            sizes.append(len(requests))
+            return super().reply(requests, done)
+
+    play(Counted(batch=8))
+    assert max(sizes) == 8 and sizes[0] == 8
+    assert sizes == sorted(sizes, reverse=True), "an ended episode was not replaced by the next"
+
+
+@both_drivers
+def test_no_questions_no_calls(local: bool) -> None:
+    chat = Dice(local)
+    assert play(chat, questions=[]) == [] and not chat.asked
+
+
+@both_drivers
+def test_a_journal_changes_nothing_and_spares_every_call(local: bool, tmp_path: Path) -> None:
+    first, second = Dice(local), Dice(local)
+    with Journal(tmp_path / "j") as journal:
+        expected = play(first, journal)
+        assert expected == play(Dice(local))
+        assert len(journal.keys("call")) == len(first.asked)
+        assert len(journal.keys("trajectory")) == len(QUESTIONS)
+    with Journal(tmp_path / "j") as journal:
+        assert play(second, journal) == expected
+        assert second.asked == []
+        # More questions later: only theirs are asked.
+        third = Dice(local)
+        more = [*QUESTIONS[:3], replace(QUESTIONS[3], id="new", question="Which is thing 77?")]
+        assert play(third, journal, questions=more)[:3] == expected[:3]
+        assert third.asked and all("thing 77" in str(r) for r in third.asked)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"prompt": Prompt("react", "test", ({"role": "system", "content": "Think."},))},
+        {"prompt": Prompt("react", "test", (), {1: "Hm,"})},
+        {"settings": Settings(seed=1)},
+        {"settings": Settings(sample=1)},
+        {"settings": Settings(temperature=0.7)},
+    ],
+    ids=["edited prompt", "other cue", "other seed", "other sample", "other temperature"],
+)
+@both_drivers
+def test_another_run_does_not_hit_the_journal(local: bool, change: dict, tmp_path: Path) -> None:
+    with Journal(tmp_path / "j") as journal:
+        play(Dice(local), journal)
+        chat = Dice(local)
+        assert play(chat, journal, **change) == play(Dice(local), **change)
+        assert len(chat.asked) == len({repr(r) for r in chat.asked}) >= len(QUESTIONS)
+
+
+def test_another_model_does_not_hit_the_journal(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j") as journal:
+        play(Dice(), journal)
+        chat = Dice()
+        chat.name = "dice 2"
+        play(chat, journal)
+        elsewhere = Dice(local=False)
+        play(elsewhere, journal)
+        assert len(chat.asked) == len(elsewhere.asked) > len(QUESTIONS)
+
+
+def test_a_corrected_gold_answer_is_scored_anew_without_a_call(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j") as journal:
+        answers = [t.answer for t in play(Dice(), journal)]
+        chat = Dice()
+        mended = [replace(q, answer=a or "") for q, a in zip(QUESTIONS, answers, strict=True)]
+        again = play(chat, journal, questions=mended)
+        assert chat.asked == []
+        assert all(t.correct for t in again if t.state == "finished")
+
+
+@both_drivers
+@pytest.mark.parametrize("good", [0, 1, 30, 100])
+def test_an_error_stops_the_run_and_loses_nothing(local: bool, good: int, tmp_path: Path) -> None:
+    chat = Breaking(good, FireActError("the key is not accepted"), local=local, wait=0.002)
+    with Journal(tmp_path / "j") as journal:
+        with pytest.raises(FireActError, match="not accepted"):
+            play(chat, journal)
+        assert chat.refused <= chat.batch, "calls were made after the error"
+        assert len(journal.keys("call")) == len(chat.asked)
+        finished = len(journal.keys("trajectory"))
+        assert finished < len(QUESTIONS) and (finished > 0) == (good >= 30)
+        other = Dice(local)
+        assert play(other, journal) == play(Dice(local))
+        assert not set(map(repr, other.asked)) & set(map(repr, chat.asked))
+
+
+def test_after_an_error_no_thread_starts_a_further_call(tmp_path: Path) -> None:
+    calls: list[float] = []
+
+    class OneFails(Dice):
+        def answer(self, request: Request) -> Reply:
+            calls.append(time.monotonic())
+            if len(calls) == 5:
+                raise FireActError("quota")
+            return super().answer(request)
+
+    with pytest.raises(FireActError, match="quota"):
+        play(OneFails(local=False, batch=4, wait=0.02))
+    # Those under way at the error, and at most one more for each that ended at the same moment.
+    assert len(calls) <= 5 + 2 * 4
+
+
+@both_drivers
+def test_an_error_in_the_search_tool_is_raised(local: bool) -> None:
+    class Down(Pages):
+        def search(self, query: str, salt: str = "") -> str:
+            raise FireActError("the search service is down")
+
+    with pytest.raises(FireActError, match="search service"):
+        play(Dice(local), search=Down())
+
+
+def test_an_interrupt_while_recording_ends_all_calls(tmp_path: Path) -> None:
+    class Interrupted(Journal):
+        def put(self, key: str, value: dict, kind: str = "call") -> None:
+            if kind == "trajectory":
+                raise KeyboardInterrupt
+            super().put(key, value, kind)
+
+    chat = Dice(local=False, batch=2, wait=0.005)
+    with Interrupted(tmp_path / "j") as journal, pytest.raises(KeyboardInterrupt) as caught:
+        play(chat, journal)
+    asked = len(chat.asked)
+    time.sleep(0.05)
+    # A notebook keeps the last traceback, and with it everything the run had open.
+    assert caught.tb and len(chat.asked) == asked
+
+
+@both_drivers
+def test_a_budget_stops_the_run_says_so_and_is_no_loss(local: bool, tmp_path: Path) -> None:
+    first, second, third = (Dice(local, usd=0.01) for _ in range(3))
+    with Journal(tmp_path / "j") as journal:
+        with pytest.raises(FireActError, match=r"budget of \$0\.50 is spent .*max_usd"):
+            play(first, journal, max_usd=0.5)
+        # Calls under way when the cap is reached are let finish.
+        assert 50 <= len(first.asked) < 50 + first.batch
+        assert play(second, journal, max_usd=100.0) == play(Dice(local, usd=0.01))
+        assert not set(map(repr, first.asked)) & set(map(repr, second.asked))
+        # What the journal answers costs nothing.
+        assert len(play(third, journal, max_usd=0.0)) == len(QUESTIONS)
+
+
+def test_a_budget_is_spent_on_new_calls_only(tmp_path: Path) -> None:
+    asked: list[int] = []
+    with Journal(tmp_path / "j") as journal:
+        for _ in range(99):
+            chat = Dice(local=False, batch=1, usd=0.01)
+            try:
+                trajectories = play(chat, journal, max_usd=0.4)
+            except FireActError:
+                asked.append(len(chat.asked))
+            else:
+                break
+    assert len(trajectories) == len(QUESTIONS)
+    assert asked and set(asked) == {40}
+
+
+def test_a_forecast_knows_method_prompt_and_price() -> None:
+    long = Prompt("react", "test", ({"role": "system", "content": "word " * 400},))
+    react, cot = forecast(QUESTIONS, long, (1.0, 2.0)), forecast(QUESTIONS, Prompt("cot", "t"))
+    assert (react.calls, cot.calls, cot.usd) == (128, 40, None)
+    assert react.prompt_tokens > 128 * 500
+    assert react.usd == pytest.approx(
+        (react.prompt_tokens + 2 * react.completion_tokens) / 1e6
+    )
+    assert "price unknown" in str(cot) and "128 calls" in str(react)
+    assert forecast([], long, (1.0, 2.0)).usd == 0
+
+
+SCRIPT = """
+import sys
+from doubles import QUESTIONS, Dice, Pages
+from killing import Recorded
+from fireact_nb.formats import write_trajectories
+from fireact_nb.generate import generate
+from fireact_nb.journal import Journal
+from fireact_nb.prompting import Prompt
+
+record, asked, result = sys.argv[1:]
+chat = Recorded(Dice(local=LOCAL, wait=0.04), asked)
+with Journal(record) as journal:
+    trajectories = generate(
+        QUESTIONS, Prompt("react", "test"), chat, Pages(), journal=journal, progress=False
+    )
+write_trajectories(result, trajectories)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
+@both_drivers
+def test_a_run_killed_at_random_moments_loses_and_repeats_nothing(
+    local: bool, tmp_path: Path
+) -> None:
+    script = tmp_path / "run.py"
+    script.write_text(SCRIPT.replace("LOCAL", str(local)), encoding="utf-8")
+    outcome = kill_and_resume(tmp_path, script, kills=10, seed=int(local))
+    print(f"\n{'batched' if local else 'threaded'}: {outcome}")
+    assert outcome.trajectories == len(QUESTIONS) and outcome.calls > 100, outcome
+    assert outcome.lost == outcome.repeated == outcome.different == 0, outcome

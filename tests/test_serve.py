@@ -1,0 +1,316 @@
+"""The server answers an OpenAI client as the model answers directly, and refuses by name."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+import threading
+import time
+import types
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from test_local import EXAMPLES, QUESTIONS, ask, same, tiny_chat
+
+from fireact_nb import serve as serve_module
+from fireact_nb.chat import OpenAIChat
+from fireact_nb.config import FireActError
+from fireact_nb.local import LocalChat
+from fireact_nb.serve import make_app, serve, start_server
+
+STUDENT = Path(__file__).parents[1] / "data" / "models" / "student"
+NAME = "tiny-student"
+
+
+@pytest.fixture(scope="module")
+def chat():
+    return tiny_chat()
+
+
+@pytest.fixture(scope="module")
+def url(chat):
+    with start_server(make_app(chat, NAME)) as base:
+        yield base
+
+
+def call(url, body=None, path="/chat/completions", **headers):
+    """Status and JSON of one plain HTTP call; a dict is sent as JSON, bytes as they are."""
+    data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+    headers = {"Content-Type": "application/json", **headers}
+    request = urllib.request.Request(url + path, data, headers)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)
+
+
+def body(text="Who?", **fields):
+    greedy = {"model": NAME, "max_tokens": 12, "temperature": 0}
+    return {**greedy, "messages": [{"role": "user", "content": text}], **fields}
+
+
+@pytest.mark.parametrize("which", ["tiny", "student"])
+def test_openai_client_gets_what_the_model_says(which, chat):
+    if which == "student":
+        if not (STUDENT / "model.safetensors").exists():
+            pytest.skip("the shipped student is not there yet")
+        chat = LocalChat(STUDENT)
+    requests = [ask(f"{EXAMPLES}{q} {n}", max_tokens=24) for n in range(4) for q in QUESTIONS]
+    assert len(requests) == 20
+    direct = [same(reply) for reply in chat.reply(requests)]
+    whole = next(reply for reply in direct if len(reply.text) > 8)
+    stopping = replace(requests[direct.index(whole)], stop=("~~~", whole.text[4:7]))
+    (stopped,) = chat.reply([stopping])
+    with start_server(make_app(chat, NAME)) as url:
+        client = OpenAIChat(NAME, base_url=url, concurrency=20, retries=0)
+        served = [same(reply) for reply in client.reply(requests)]
+        served_stopped = client.reply_one(stopping)
+    assert served == direct
+    assert same(served_stopped) == same(stopped)
+    assert served_stopped.text == whole.text[: whole.text.index(whole.text[4:7])]
+    assert served_stopped.finish == "stop"
+
+
+def test_answer_has_the_shape_of_openai(chat, url):
+    status, answer = call(url, body(temperature=0, user="me", store=False, n=1, tools=[]))
+    (direct,) = chat.reply([ask("Who?", max_tokens=12)])
+    assert status == 200
+    assert answer["object"] == "chat.completion" and answer["model"] == NAME
+    assert answer["id"].startswith("chatcmpl-") and abs(answer["created"] - time.time()) < 60
+    (choice,) = answer["choices"]
+    assert choice["message"] == {"role": "assistant", "content": direct.text}
+    assert choice["finish_reason"] == direct.finish
+    used = answer["usage"]
+    assert used["prompt_tokens"] == direct.prompt_tokens
+    assert used["completion_tokens"] == direct.completion_tokens
+    assert used["total_tokens"] == direct.prompt_tokens + direct.completion_tokens
+
+
+def test_models_and_health(url):
+    status, answer = call(url, path="/models")
+    assert status == 200 and [model["id"] for model in answer["data"]] == [NAME]
+    assert call(url.removesuffix("/v1"), path="/health") == (200, {"status": "ok", "model": NAME})
+
+
+def test_settings_reach_the_model(chat, url, monkeypatch):
+    seen = []
+    reply = chat.reply
+    monkeypatch.setattr(chat, "reply", lambda batch: seen.extend(batch) or reply(batch))
+    call(url, body(max_completion_tokens=7, temperature=0.5, seed=11, stop="x"))
+    call(url, body(max_tokens=None, temperature=None, stop=["x", "y", "", "z"]))
+    call(url, body(stop=None))
+    first, second, third = seen
+    assert (first.max_tokens, first.temperature, first.seed) == (7, 0.5, 11)
+    assert first.stop == ("x",)
+    assert (second.max_tokens, second.temperature, second.stop) == (256, 1.0, ("x", "y", "z"))
+    assert third.stop == () and third.seed != second.seed
+    assert first.messages == ({"role": "user", "content": "Who?"},)
+
+
+MESSAGES = [
+    None,
+    [],
+    "hello",
+    [{"role": "user"}],
+    [{"content": "hello"}],
+    [{"role": "tool", "content": "hello"}],
+    [{"role": "user", "content": None}],
+    [{"role": "user", "content": [{"type": "text", "text": "hello"}]}],
+    ["hello"],
+]
+WRONG = {
+    "model": [None, 3],
+    "max_tokens": [0, -1, "many", 1.5],
+    "max_completion_tokens": [0],
+    "temperature": [-0.1, 2.1, "warm", float("nan")],
+    "stop": [5, ["a"] * 5, [None]],
+    "seed": ["x", 0.5],
+}
+UNSUPPORTED = {
+    "n": [2, 0],
+    "stream": [True],
+    "tools": [[{"type": "function", "function": {"name": "search"}}]],
+    "tool_choice": ["required"],
+    "response_format": [{"type": "json_object"}],
+    "logprobs": [True],
+    "top_p": [0.5, 0],
+    "logit_bias": [{"5": 3}],
+    "frequency_penalty": [0.5],
+}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("messages", value) for value in MESSAGES]
+    + [(name, value) for name, values in {**WRONG, **UNSUPPORTED}.items() for value in values],
+)
+def test_what_cannot_be_done_is_refused_by_name(url, field, value):
+    status, answer = call(url, body(**{field: value}))
+    assert status == 400
+    error = answer["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert error["type"] == "invalid_request_error"
+    assert error["param"].startswith(field) and field in error["message"]
+    assert ("not supported" in error["message"]) == (field in UNSUPPORTED)
+
+
+@pytest.mark.parametrize("sent", [b"{", b"[]", b'"text"', b"\xff", b""])
+def test_a_body_that_is_no_json_object_is_refused(url, sent):
+    status, answer = call(url, sent)
+    assert status == 400 and answer["error"]["type"] == "invalid_request_error"
+
+
+def test_an_unknown_path_is_refused_in_the_same_shape(url):
+    status, answer = call(url, body(), path="/completions")
+    assert status == 404 and answer["error"]["type"] == "invalid_request_error"
+    assert call(url, path="/chat/completions")[0] == 405
+
+
+def test_wrong_model_name_gets_the_served_one(url):
+    status, answer = call(url, body(model="gpt-4"))
+    assert status == 404
+    assert answer["error"]["code"] == "model_not_found" and NAME in answer["error"]["message"]
+    with pytest.raises(FireActError, match=NAME):
+        OpenAIChat("gpt-4", base_url=url).reply_one(ask("Who?"))
+
+
+def test_too_long_a_prompt_fills_the_context(url):
+    status, answer = call(url, body("7" * 300))
+    assert status == 400 and answer["error"]["code"] == "context_length_exceeded"
+    assert "256" in answer["error"]["message"] and "30" in answer["error"]["message"]
+    reply = OpenAIChat(NAME, base_url=url).reply_one(ask("7" * 300))
+    assert reply.finish == "context full"
+
+
+@pytest.fixture
+def held(chat, monkeypatch):
+    """Holds the first batch until `go` is set; `sizes` gets the size of each batch."""
+    reply, hold = chat.reply, types.SimpleNamespace(go=threading.Event(), sizes=[])
+
+    def held_reply(batch):
+        hold.sizes.append(len(batch))
+        assert hold.go.wait(30)
+        return reply(batch)
+
+    monkeypatch.setattr(chat, "reply", held_reply)
+    yield hold
+    hold.go.set()
+
+
+def until(condition):
+    end = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < end, "it never happened"
+        time.sleep(0.005)
+
+
+def test_requests_that_wait_are_answered_as_one_batch(chat, monkeypatch, held):
+    monkeypatch.setattr(chat, "batch", 6)
+    app = make_app(chat, NAME)
+    with start_server(app) as url, ThreadPoolExecutor(10) as pool:
+        first = pool.submit(call, url, body("first"))
+        until(lambda: held.sizes)
+        others = [pool.submit(call, url, body(f"question {n}")) for n in range(9)]
+        until(lambda: app.state.jobs.qsize() == 9)
+        held.go.set()
+        answers = [future.result() for future in (first, *others)]
+    assert [status for status, _ in answers] == [200] * 10
+    assert held.sizes == [1, 6, 3]
+
+
+def test_a_failing_batch_fails_its_own_requests_only(chat, url, monkeypatch, caplog):
+    reply = chat.reply
+
+    def failing(batch):
+        if any("boom" in request.messages[0]["content"] for request in batch):
+            raise RuntimeError("out of memory")
+        return reply(batch)
+
+    monkeypatch.setattr(chat, "reply", failing)
+    status, answer = call(url, body("boom"))
+    assert status == 500 and answer["error"]["type"] == "server_error"
+    assert "out of memory" in answer["error"]["message"]
+    assert "Traceback" in caplog.text
+    assert call(url, body("Who?"))[0] == 200
+
+
+def test_messages_that_the_template_refuses_fail_alone(chat, monkeypatch, held):
+    template = "{{ raise_exception('no system role') if messages[0].role == 'system' }}"
+    monkeypatch.setattr(chat.tokenizer, "chat_template", template + chat.tokenizer.chat_template)
+    system = body(messages=[{"role": "system", "content": "Be brief."}])
+    surrogate = body("\ud800")
+    app = make_app(chat, NAME)
+    with start_server(app) as url, ThreadPoolExecutor(4) as pool:
+        first = pool.submit(call, url, body("first"))
+        until(lambda: held.sizes)
+        sent = [pool.submit(call, url, b) for b in (system, body("beside"), surrogate)]
+        until(lambda: app.state.jobs.qsize() == 3)
+        held.go.set()
+        assert first.result()[0] == 200
+        refused, beside, odd = (future.result() for future in sent)
+    assert refused[0] == 400 and "no system role" in refused[1]["error"]["message"]
+    assert odd[0] == 400 and beside[0] == 200
+    assert held.sizes == [1, 1]
+
+
+def test_the_server_always_ends_and_its_app_can_run_again():
+    app = make_app(tiny_chat(), NAME)
+    for _ in range(2):
+        before = threading.active_count()
+        with pytest.raises(ZeroDivisionError), start_server(app) as url:
+            assert url.startswith("http://127.0.0.1:")
+            assert call(url, body())[0] == 200
+            raise ZeroDivisionError
+        until(lambda before=before: threading.active_count() <= before)
+        with pytest.raises(OSError):
+            call(url, body())
+
+
+def test_requests_under_way_are_answered_before_the_end(chat, held):
+    with ThreadPoolExecutor(1) as pool:
+        with start_server(make_app(chat, NAME)) as url:
+            under_way = pool.submit(call, url, body())
+            until(lambda: held.sizes)
+            threading.Timer(0.3, held.go.set).start()
+        assert under_way.result()[0] == 200
+
+
+def test_serve_says_where_and_stops_on_interrupt(chat, capsys, monkeypatch):
+    sleep = time.sleep
+
+    def interrupted(seconds):
+        if seconds >= 1:
+            raise KeyboardInterrupt
+        sleep(seconds)
+
+    clock = types.SimpleNamespace(sleep=interrupted, time=time.time)
+    monkeypatch.setattr(serve_module, "time", clock)
+    serve(chat, NAME, port=0)
+    assert f"{NAME} answers at http://127.0.0.1:" in capsys.readouterr().out
+
+
+def test_only_loopback_is_bound_by_default():
+    for function in (serve, start_server):
+        assert inspect.signature(function).parameters["host"].default == "127.0.0.1"
+
+
+def test_a_taken_port_is_named(chat, url):
+    port = int(url.rsplit(":")[-1].removesuffix("/v1"))
+    with pytest.raises(FireActError, match=f"127.0.0.1:{port}"):
+        serve(chat, NAME, port=port)
+    with pytest.raises(FireActError, match="99999"):
+        serve(chat, NAME, port=99999)
+
+
+@pytest.mark.parametrize("package", ["fastapi", "uvicorn"])
+def test_missing_package_is_named(chat, monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(FireActError, match=r'pip install "fireact-nb\[serve\]"'):
+        make_app(chat, NAME)
