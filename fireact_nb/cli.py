@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -52,16 +53,16 @@ def make_parser() -> argparse.ArgumentParser:
 
     pretrain = commands.add_parser("pretrain", help="pretrain a tiny model from nothing; resumable")
     pretrain.add_argument("model", help="teacher or student")
-    pretrain.add_argument("--tokens", type=int, help="default: as the shipped model")
+    pretrain.add_argument("--tokens", type=_positive, help="default: as the shipped model")
     pretrain.add_argument("--run", type=Path, help="folder for checkpoints (runs/pretrain/MODEL)")
-    pretrain.add_argument("--threads", type=int, default=1, help="CPU threads (%(default)s)")
+    pretrain.add_argument("--threads", type=_positive, default=1, help="CPU threads (%(default)s)")
 
     generate = commands.add_parser("generate", help="let a few-shot prompted model play questions")
     _add_model(generate, "teacher")
     _add_questions(generate, "train", 200)
     generate.add_argument("--method", default="react", help="io, cot, react, reflexion or fireact")
     generate.add_argument("--temperature", type=float, default=0.0, help="%(default)s is greedy")
-    generate.add_argument("--seed", type=int, default=0)
+    generate.add_argument("--seed", type=int, default=0, help="another seed, another draw")
     generate.add_argument("--prompts", default="tiny", help="prompt set (%(default)s)")
     generate.add_argument("--out", type=Path, required=True, help="trajectories, JSON lines")
     generate.add_argument("--journal", type=Path, help="resume point (default: OUT.journal)")
@@ -72,7 +73,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--prices", type=float, nargs=2, metavar=("IN", "OUT"),
         help="US dollars for a million prompt and completion tokens",
     )  # fmt: skip
-    generate.add_argument("--max-usd", type=float, help="stop before spending more than this")
+    generate.add_argument("--max-usd", type=float, help="stop when this much is spent")
     generate.add_argument("--yes", action="store_true", help="agree to the forecast of a paid run")
 
     train = commands.add_parser("train", help="fine-tune a student on trajectories")
@@ -81,10 +82,13 @@ def make_parser() -> argparse.ArgumentParser:
         "--model", default="student", help="shipped name or model folder (%(default)s)"
     )
     train.add_argument("--out", type=Path, required=True, help="folder for the adapter")
-    train.add_argument("--kind", default="qlora", choices=("lora", "qlora", "full"))
-    train.add_argument("--count", type=int, help="use this many, drawn by the seed")
-    train.add_argument("--epochs", type=int, default=4)
-    train.add_argument("--seed", type=int, default=0)
+    train.add_argument(
+        "--kind", default="qlora", choices=("lora", "qlora", "full"),
+        help="adapter, adapter on a 4-bit base, or all weights (%(default)s)",
+    )  # fmt: skip
+    train.add_argument("--count", type=_positive, help="use this many, drawn by the seed")
+    train.add_argument("--epochs", type=_positive, default=4, help="%(default)s if not given")
+    train.add_argument("--seed", type=int, default=0, help="of the draw and the training")
 
     evaluate = commands.add_parser("evaluate", help="play a split and write the outcomes table")
     _add_model(evaluate, "student")
@@ -95,7 +99,7 @@ def make_parser() -> argparse.ArgumentParser:
     serve = commands.add_parser("serve", help="offer a local model on an OpenAI-compatible address")
     serve.add_argument("model", help="shipped name (teacher, student) or model folder")
     serve.add_argument("--adapter", type=Path, help="LoRA adapter folder")
-    serve.add_argument("--port", type=int, default=8000)
+    serve.add_argument("--port", type=int, default=8000, help="%(default)s if not given")
 
     artifacts = commands.add_parser("artifacts", help="check or remake the shipped data")
     artifacts.add_argument(
@@ -113,7 +117,13 @@ def _add_model(parser: argparse.ArgumentParser, default: str) -> None:
 
 def _add_questions(parser: argparse.ArgumentParser, split: str, count: int) -> None:
     parser.add_argument("--split", default=split, help="train, dev or test (%(default)s)")
-    parser.add_argument("--count", type=int, default=count, help="questions (%(default)s)")
+    parser.add_argument("--count", type=_positive, default=count, help="questions (%(default)s)")
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -139,9 +149,26 @@ def _model_path(name: str) -> Path:
     return shipped(name) if name in ("teacher", "student") else Path(name)
 
 
+def _check_out(path: Path, folder: bool = False) -> None:
+    """Say before the work, not after it, that its result cannot be written there."""
+    try:
+        if path.is_dir() and not folder:
+            raise IsADirectoryError(0, "it is a folder")
+        parent = path if folder else path.parent
+        parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=parent):
+            pass
+    except OSError as error:
+        raise FireActError(
+            f"{path} cannot be written ({error.strerror}), so nothing was started. Give --out a "
+            f"{'folder' if folder else 'file in a folder'} you may write to."
+        ) from error
+
+
 def _run(options: argparse.Namespace) -> None:
     from .series import peak_memory_gib, run_series
 
+    _check_out(options.out, folder=True)
     parameters = {name: _value(value) for name, value in options.parameter}
     if options.smoke:
         parameters["quick"] = True
@@ -192,6 +219,12 @@ def _generate(options: argparse.Namespace) -> None:
 
     questions = tiny_questions(options.split, options.count)
     prompt = load_prompt(options.method, options.prompts)
+    _check_out(options.out)
+    if options.max_usd is not None and not (options.base_url and options.prices):
+        raise FireActError(
+            "--max-usd has no effect without --base-url and --prices, for nobody knows what a call "
+            "costs. Add --prices, or leave --max-usd out for a model that costs nothing."
+        )
     if options.base_url:
         prices = tuple(options.prices) if options.prices else None
         print(forecast(questions, prompt, prices))
@@ -218,18 +251,21 @@ def _train(options: argparse.Namespace) -> None:
     from .generate import successes
     from .mixing import mix
     from .training import Recipe, fine_tune
+    from .trajectory import Trajectory
 
-    groups = {path.stem: successes(read_trajectories(path)) for path in options.trajectories}
+    groups: dict[str, list[Trajectory]] = {}
+    for path in options.trajectories:  # two folders may hold files of one name
+        groups.setdefault(path.stem, []).extend(successes(read_trajectories(path)))
     held_out = tiny_questions("dev") + tiny_questions("test")
     mixed = mix(groups, seed=options.seed, held_out=held_out)
     if options.count is not None:
         mixed = mixed[: options.count]
     recipe = Recipe(kind=options.kind, epochs=options.epochs, seed=options.seed)
     done = fine_tune(_model_path(options.model), mixed, options.out, recipe)
+    losses = [f"{loss:.2f}" for _, loss in done.losses]
     print(
         f"{done.examples} trajectories, {done.trained_parameters:,} of {done.all_parameters:,} "
-        f"parameters, {done.seconds:.0f} s, loss {done.losses[0][1]:.2f} -> "
-        f"{done.losses[-1][1]:.2f}"
+        f"parameters, {done.seconds:.0f} s, loss {' -> '.join([*losses[:1], *losses[1:][-1:]])}"
         f" -> {done.folder}"
     )
 
@@ -238,12 +274,16 @@ def _evaluate(options: argparse.Namespace) -> None:
     from .artifacts import tiny_questions, tiny_search
     from .evaluation import accuracy, outcomes_of, write_outcomes
     from .generate import generate
+    from .journal import Journal
     from .local import LocalChat
     from .prompting import load_prompt
 
     questions = tiny_questions(options.split, options.count)
+    prompt = load_prompt(options.method)
+    _check_out(options.out)
     chat = LocalChat(_model_path(options.model), options.adapter)
-    trajectories = generate(questions, load_prompt(options.method), chat, tiny_search())
+    with Journal(options.out.with_suffix(".journal")) as journal:
+        trajectories = generate(questions, prompt, chat, tiny_search(), journal=journal)
     outcomes = outcomes_of(trajectories, questions, agent=chat.name, model=options.model)
     write_outcomes(options.out, outcomes)
     score = accuracy(outcomes)

@@ -118,7 +118,7 @@ class _Purse:
         if self.cap is not None and self.spent >= self.cap:
             raise FireActError(
                 f"The budget of ${self.cap:.2f} is spent (${self.spent:.4f} in this run). "
-                "Everything finished is in the journal; call again with a higher max_usd to go on."
+                "What a journal holds is not paid again: call again with a higher max_usd to go on."
             )
 
 
@@ -145,16 +145,22 @@ def _drive_batches(
 def _drive_threads(
     games: Sequence[tuple[int, Episode]], chat: Chat, journal: Journal | None, purse: _Purse
 ) -> Generator[tuple[int, Trajectory], None, None]:
-    """Let episodes run free: none waits for another's round."""
+    """Let episodes run free: none waits for another's round. The first error ends all of them."""
+    problems: list[BaseException] = []
 
     def run(place: int, game: Episode) -> tuple[int, Trajectory]:
-        request = next(game)
-        while True:
-            [reply] = _ask(chat, [request], journal, purse)
-            try:
-                request = game.send(reply)
-            except StopIteration as end:
-                return place, end.value
+        try:
+            request = next(game)
+            while True:
+                [reply] = _ask(chat, [request], journal, purse)
+                try:
+                    request = game.send(reply)
+                except StopIteration as end:
+                    return place, end.value
+        except BaseException as error:
+            problems.append(error)  # what stopped the run stands first, the stopped come behind
+            purse.closed = True
+            raise
 
     with ThreadPoolExecutor(max_workers=chat.batch) as pool:
         pending: set[Future[tuple[int, Trajectory]]] = {pool.submit(run, *g) for g in games}
@@ -162,12 +168,11 @@ def _drive_threads(
             while pending:
                 # Windows cannot interrupt a wait that has no time limit.
                 finished, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
-                problems = [f for f in finished if f.exception()]
                 for future in finished:
                     if not future.exception():
                         yield future.result()
                 if problems:
-                    raise problems[0].exception() or AssertionError
+                    raise problems[0]
         finally:
             purse.closed = True  # episodes still going make no further call
             pool.shutdown(wait=True, cancel_futures=True)

@@ -25,6 +25,10 @@ def mix(
     solved. The paper's multi-method mix is 500 ReAct, 187 CoT and 47 Reflexion. Raises FireActError
     when a group has too few, or when a held-out question is among them.
     """
+    if unknown := sorted(set(counts or ()) - set(groups)):
+        raise FireActError(
+            f"The mix asks for {', '.join(unknown)}, and there are only: {', '.join(groups)}."
+        )
     chosen: list[Trajectory] = []
     for name, trajectories in groups.items():
         pool = _distinct(unify(t) for t in trajectories)

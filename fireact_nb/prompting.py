@@ -82,7 +82,12 @@ def parse_prompt(text: str, method: str, name: str) -> Prompt:
         if head.startswith("Question: "):
             if not rest:
                 raise FireActError(f"Prompt {name}/{method}: the example {head!r} has no answer.")
-            example = parse_text(head.removeprefix("Question: "), rest)
+            try:
+                example = parse_text(head.removeprefix("Question: "), rest)
+            except ValueError as error:
+                raise FireActError(
+                    f"Prompt {name}/{method}: the example {head!r} does not read: {error}."
+                ) from error
             messages += render_messages(example)
             continue
         for line in block.splitlines():

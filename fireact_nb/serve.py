@@ -19,7 +19,7 @@ from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from .chat import Request
+from .chat import Reply, Request
 from .config import FireActError
 from .local import LocalChat
 
@@ -57,23 +57,14 @@ def make_app(chat: LocalChat, model_name: str) -> FastAPI:
         role: Literal["system", "user", "assistant"]
         content: str
 
-    class Call(BaseModel):
+    class Call(BaseModel):  # the defaults are OpenAI's, but there max_tokens has none
         model: str
-        messages: Annotated[list[Message], Field(min_length=1)]
-        max_tokens: Annotated[int, Field(ge=1)] | None = None
-        max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
-        temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-        stop: str | Annotated[list[str], Field(max_length=4)] | None = None
-        seed: int | None = None
-
-        def request(self) -> Request:  # OpenAI's defaults, but there max_tokens has none
-            return Request(
-                tuple(message.model_dump() for message in self.messages),
-                self.max_completion_tokens or self.max_tokens or 256,
-                1.0 if self.temperature is None else self.temperature,
-                tuple(filter(None, [self.stop] if isinstance(self.stop, str) else self.stop or ())),
-                random.getrandbits(62) if self.seed is None else self.seed,
-            )
+        messages: list[Message] = Field(min_length=1)
+        max_tokens: int = Field(256, ge=1)
+        max_completion_tokens: int | None = Field(None, ge=1)
+        temperature: float = Field(1.0, ge=0, le=2)
+        stop: str | Annotated[list[str], Field(max_length=4)] = ""
+        seed: int = Field(default_factory=lambda: random.getrandbits(62))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI):
@@ -104,7 +95,7 @@ def make_app(chat: LocalChat, model_name: str) -> FastAPI:
 
     @app.post("/v1/chat/completions")
     async def complete(body: dict[str, Any]) -> dict[str, Any]:
-        call, future = Call.model_validate(body), Future()
+        call = Call.model_validate({k: v for k, v in body.items() if v is not None})
         if call.model != model_name:
             text = f"The model {call.model!r} does not exist here; {model_name!r} is served."
             raise _Refused(404, text, "model", "model_not_found")
@@ -112,7 +103,11 @@ def make_app(chat: LocalChat, model_name: str) -> FastAPI:
             if body.get(name) not in ((None, 1) if name in ("n", "top_p") else _NOTHING):
                 text = f"{name} is not supported by this server, at least not this value of it."
                 raise _Refused(400, text, name, "unsupported_value")
-        jobs.put((call.request(), future))
+        messages = tuple(message.model_dump() for message in call.messages)
+        limit = call.max_completion_tokens or call.max_tokens
+        stop = tuple(filter(None, [call.stop] if isinstance(call.stop, str) else call.stop))
+        future: Future[Reply] = Future()
+        jobs.put((Request(messages, limit, call.temperature, stop, call.seed), future))
         reply = await asyncio.wrap_future(future)
         count = reply.prompt_tokens
         if reply.finish == "context full":
@@ -161,10 +156,7 @@ def _work(chat: LocalChat, jobs: queue.SimpleQueue) -> None:
 
 @contextmanager
 def start_server(app: FastAPI, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
-    """Run the app in a thread, at a free port by default; gives the base url for OpenAI clients.
-
-    Raises FireActError when the address cannot be used.
-    """
+    """Run the app in a thread, by default at a free port; gives the base url for OpenAI clients."""
     import uvicorn
 
     # No log_config: the caller's logging stays as it is. Calls under way get ten seconds to end.
@@ -173,14 +165,10 @@ def start_server(app: FastAPI, host: str = "127.0.0.1", port: int = 0) -> Iterat
     try:
         listener = socket.create_server((host, port))
     except (OSError, OverflowError) as error:
-        text = (
-            f"Cannot listen at {host}:{port} ({error}). Stop what runs there, or change the port."
-        )
+        text = f"Cannot listen at {host}:{port} ({error}). Is it taken? Choose another port."
         raise FireActError(text) from error
     with listener:
-        thread = threading.Thread(
-            target=server.run, args=([listener],), name="uvicorn", daemon=True
-        )
+        thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
         thread.start()
         try:
             while not server.started and thread.is_alive():

@@ -1,4 +1,4 @@
-"""Many episodes at once: nothing lost, nothing asked twice, whichever driver and whatever breaks."""
+"""Many episodes at once: nothing lost, nothing asked twice, whichever driver, whatever breaks."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from fireact_nb.prompting import Prompt
 from fireact_nb.trajectory import Trajectory
 
 BARE = Prompt("react", "test")
+FEW = QUESTIONS[:8]  # each record of a journal waits for the disk
 both_drivers = pytest.mark.parametrize("local", [True, False], ids=["batched", "threaded"])
 
 
@@ -86,12 +87,12 @@ def test_no_questions_no_calls(local: bool) -> None:
 def test_a_journal_changes_nothing_and_spares_every_call(local: bool, tmp_path: Path) -> None:
     first, second = Dice(local), Dice(local)
     with Journal(tmp_path / "j") as journal:
-        expected = play(first, journal)
-        assert expected == play(Dice(local))
+        expected = play(first, journal, questions=FEW)
+        assert expected == play(Dice(local), questions=FEW)
         assert len(journal.keys("call")) == len(first.asked)
-        assert len(journal.keys("trajectory")) == len(QUESTIONS)
+        assert len(journal.keys("trajectory")) == len(FEW)
     with Journal(tmp_path / "j") as journal:
-        assert play(second, journal) == expected
+        assert play(second, journal, questions=FEW) == expected
         assert second.asked == []
         # More questions later: only theirs are asked.
         third = Dice(local)
@@ -114,28 +115,29 @@ def test_a_journal_changes_nothing_and_spares_every_call(local: bool, tmp_path: 
 @both_drivers
 def test_another_run_does_not_hit_the_journal(local: bool, change: dict, tmp_path: Path) -> None:
     with Journal(tmp_path / "j") as journal:
-        play(Dice(local), journal)
+        play(Dice(local), journal, questions=FEW)
         chat = Dice(local)
-        assert play(chat, journal, **change) == play(Dice(local), **change)
-        assert len(chat.asked) == len({repr(r) for r in chat.asked}) >= len(QUESTIONS)
+        expected = play(Dice(local), questions=FEW, **change)
+        assert play(chat, journal, questions=FEW, **change) == expected
+        assert len(chat.asked) == len({repr(r) for r in chat.asked}) >= len(FEW)
 
 
 def test_another_model_does_not_hit_the_journal(tmp_path: Path) -> None:
     with Journal(tmp_path / "j") as journal:
-        play(Dice(), journal)
+        play(Dice(), journal, questions=FEW)
         chat = Dice()
         chat.name = "dice 2"
-        play(chat, journal)
+        play(chat, journal, questions=FEW)
         elsewhere = Dice(local=False)
-        play(elsewhere, journal)
-        assert len(chat.asked) == len(elsewhere.asked) > len(QUESTIONS)
+        play(elsewhere, journal, questions=FEW)
+        assert len(chat.asked) == len(elsewhere.asked) > len(FEW)
 
 
 def test_a_corrected_gold_answer_is_scored_anew_without_a_call(tmp_path: Path) -> None:
     with Journal(tmp_path / "j") as journal:
-        answers = [t.answer for t in play(Dice(), journal)]
+        answers = [t.answer for t in play(Dice(), journal, questions=FEW)]
         chat = Dice()
-        mended = [replace(q, answer=a or "") for q, a in zip(QUESTIONS, answers, strict=True)]
+        mended = [replace(q, answer=a or "") for q, a in zip(FEW, answers, strict=True)]
         again = play(chat, journal, questions=mended)
         assert chat.asked == []
         assert all(t.correct for t in again if t.state == "finished")
@@ -216,16 +218,16 @@ def test_a_budget_stops_the_run_says_so_and_is_no_loss(local: bool, tmp_path: Pa
 def test_a_budget_is_spent_on_new_calls_only(tmp_path: Path) -> None:
     asked: list[int] = []
     with Journal(tmp_path / "j") as journal:
-        for _ in range(99):
-            chat = Dice(local=False, batch=1, usd=0.01)
+        for _ in range(9):
+            chat = Dice(local=False, batch=1, usd=0.25)
             try:
-                trajectories = play(chat, journal, max_usd=0.4)
+                trajectories = play(chat, journal, questions=FEW, max_usd=2.5)
             except FireActError:
                 asked.append(len(chat.asked))
             else:
                 break
-    assert len(trajectories) == len(QUESTIONS)
-    assert asked and set(asked) == {40}
+    assert len(trajectories) == len(FEW)
+    assert len(asked) >= 2 and set(asked) == {10}
 
 
 def test_a_forecast_knows_method_prompt_and_price() -> None:
@@ -233,9 +235,7 @@ def test_a_forecast_knows_method_prompt_and_price() -> None:
     react, cot = forecast(QUESTIONS, long, (1.0, 2.0)), forecast(QUESTIONS, Prompt("cot", "t"))
     assert (react.calls, cot.calls, cot.usd) == (128, 40, None)
     assert react.prompt_tokens > 128 * 500
-    assert react.usd == pytest.approx(
-        (react.prompt_tokens + 2 * react.completion_tokens) / 1e6
-    )
+    assert react.usd == pytest.approx((react.prompt_tokens + 2 * react.completion_tokens) / 1e6)
     assert "price unknown" in str(cot) and "128 calls" in str(react)
     assert forecast([], long, (1.0, 2.0)).usd == 0
 

@@ -1,4 +1,4 @@
-"""The tiny world is the same everywhere, its gold answers are right, and it keeps its honesty rules.
+"""The tiny world: the same bytes everywhere, right gold answers, and the rules that keep it honest.
 
 Reads the very rows of the pretraining text that the shipped models were trained on.
 """

@@ -7,8 +7,9 @@ serve the real world's splits and the fresh worlds of the pretraining text.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 
 from ..tasks import Question
 from .world import Entity, World
@@ -16,6 +17,7 @@ from .world import Entity, World
 SPLITS: Mapping[str, int] = {"train": 2400, "dev": 400, "test": 600}
 HEAD_QUESTIONS = 0.4
 PRETRAIN = 600  # head questions composed in the pretraining text, in no split
+_POOL = 1960
 
 # How a relation is named inside a longer question: "the director of the film X".
 _PHRASES = {
@@ -225,13 +227,21 @@ class Form:
 
 
 _KINDS = {"bridge": 0.5, "earlier": 0.25, "same": 0.25}
+# The same with yes and no told apart: what every split has its share of.
+_CELLS: Mapping[tuple[str, bool | None], float] = {
+    ("bridge", None): 0.5,
+    ("earlier", None): 0.25,
+    ("same", True): 0.125,
+    ("same", False): 0.125,
+}
 
 
-def draw_form(rng: random.Random, kind: str | None = None) -> Form:
+def draw_form(rng: random.Random, kind: str | None = None, yes: bool | None = None) -> Form:
     """A random form of the HotpotQA-like task: half bridges, a quarter earlier, a quarter same."""
     kind = kind or rng.choices(list(_KINDS), list(_KINDS.values()))[0]
     templates = {"bridge": BRIDGES, "earlier": _EARLIER, "same": _SAME}[kind]
-    return Form(kind, rng.choice(templates), rng.randrange(2), yes=rng.random() < 0.5)
+    form = Form(kind, rng.choice(templates), rng.randrange(2), yes=rng.random() < 0.5)
+    return form if yes is None else replace(form, yes=yes)
 
 
 def fill_form(
@@ -259,34 +269,60 @@ def fill_form(
 def make_puzzles(world: World) -> dict[str, list[Puzzle]]:
     """All splits and the compositions left to the pretraining text ("pretrain"), by one seed.
 
-    No two puzzles share their composed facts, whatever their split or wording. Tail questions take
-    the forms of the head questions of their split, so that wording cannot betray which is which.
+    No two puzzles share their composed facts, whatever their split or wording. Every split has the
+    same shares of bridges, earlier-than and yes and no. Tail questions take the forms of the head
+    questions of their split, so that wording cannot betray which is which.
     """
+    pretrain = _pretrain_puzzles(world)
+    rng = random.Random(f"splits/{world.seed}")
+    taken = {puzzle.facts for puzzle in pretrain}
+    chosen: dict[str, list[Puzzle]] = {split: [] for split in SPLITS}
+    for (kind, yes), share in _CELLS.items():
+        counts = {split: round(n * HEAD_QUESTIONS * share) for split, n in SPLITS.items()}
+        heads = [
+            _draw(world, rng, taken, True, partial(draw_form, rng, kind, yes))
+            for _ in range(sum(counts.values()))
+        ]
+        rng.shuffle(heads)  # templates run short towards the end: spread that over the splits
+        for split, count in counts.items():
+            own, heads = heads[:count], heads[count:]
+            tails = round(SPLITS[split] * (1 - HEAD_QUESTIONS) * share)
+            chosen[split] += [puzzle for _, puzzle in own]
+            for i in range(tails):
+                form = own[i % count][0]
+                chosen[split].append(_draw(world, rng, taken, False, lambda form=form: form)[1])
+    for split in SPLITS:
+        rng.shuffle(chosen[split])
+    return {"pretrain": pretrain, **chosen}
+
+
+def _pretrain_puzzles(world: World) -> list[Puzzle]:
+    """Head questions for the pretraining text, from a larger pool: rare forms are among them."""
     rng = random.Random(f"questions/{world.seed}")
     taken: set[frozenset] = set()
+    pool = []
+    for _ in range(_POOL):
+        kind = draw_form(rng).kind
+        pool.append(_draw(world, rng, taken, True, partial(draw_form, rng, kind)))
+    rng.shuffle(pool)
+    return [puzzle for _, puzzle in pool[:PRETRAIN]]
 
-    def draw(head: bool, form: Form | None = None) -> tuple[Form, Puzzle]:
-        kind = form.kind if form else draw_form(rng).kind
-        for _ in range(5000):
-            this = form or draw_form(rng, kind)
-            puzzle = fill_form(world, rng, this, head)
-            if puzzle and puzzle.head == head and puzzle.facts not in taken:
-                taken.add(puzzle.facts)
-                return this, puzzle
-        raise ValueError(f"the world is too small for another question like {form or kind}")
 
-    shares = {"pretrain": PRETRAIN, **{s: round(n * HEAD_QUESTIONS) for s, n in SPLITS.items()}}
-    heads = [draw(True) for _ in range(sum(shares.values()))]
-    rng.shuffle(heads)
-    puzzles: dict[str, list[Puzzle]] = {}
-    for split, count in shares.items():
-        own, heads = heads[:count], heads[count:]
-        puzzles[split] = [puzzle for _, puzzle in own]
-        if split in SPLITS:
-            forms = [own[i % count][0] for i in range(SPLITS[split] - count)]
-            puzzles[split] += [draw(False, form)[1] for form in forms]
-            rng.shuffle(puzzles[split])
-    return puzzles
+def _draw(
+    world: World,
+    rng: random.Random,
+    taken: set[frozenset],
+    head: bool,
+    next_form: Callable[[], Form],
+) -> tuple[Form, Puzzle]:
+    """A puzzle whose facts are not taken yet, and its form; takes them."""
+    for _ in range(5000):
+        form = next_form()
+        puzzle = fill_form(world, rng, form, head)
+        if puzzle and puzzle.head == head and puzzle.facts not in taken:
+            taken.add(puzzle.facts)
+            return form, puzzle
+    raise ValueError(f"the world is too small for another question like {form}")
 
 
 def make_questions(puzzles: Mapping[str, list[Puzzle]]) -> dict[str, list[Question]]:

@@ -1,0 +1,216 @@
+"""The chain of shipped data: a stale, changed or missing link is found and named."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from fireact_nb import artifacts
+from fireact_nb.artifacts import (
+    DATA,
+    hash_path,
+    provenance,
+    read_manifest,
+    register,
+    shipped,
+    stale_links,
+    tiny_questions,
+)
+from fireact_nb.config import FireActError
+
+
+@pytest.fixture
+def chain(tmp_path) -> Path:
+    """world (a folder) -> tokenizer (a file) -> weights (a folder made of both)."""
+    (tmp_path / "world" / "deep").mkdir(parents=True)
+    (tmp_path / "world" / "pages.txt").write_text("Kenel: City.\n", encoding="utf-8")
+    (tmp_path / "world" / "deep" / "dev.jsonl").write_text("{}\n", encoding="utf-8")
+    (tmp_path / "tokenizer.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "model.bin").write_bytes(bytes(range(256)))
+    register("world", tmp_path / "world", [], "make world", tmp_path)
+    register("tokenizer", tmp_path / "tokenizer.json", ["world"], "make tokenizer", tmp_path)
+    register("weights", tmp_path / "weights", ["world", "tokenizer"], "make weights", tmp_path)
+    return tmp_path
+
+
+# -- stale links --------------------------------------------------------------------------------
+
+
+def test_an_untouched_chain_holds(chain):
+    assert stale_links(chain) == []
+    links = read_manifest(chain)
+    assert list(links) == sorted(links) == ["tokenizer", "weights", "world"]
+    assert links["weights"].inputs == {n: links[n].sha256 for n in ("world", "tokenizer")}
+    assert links["weights"].path == "weights" and links["weights"].command == "make weights"
+
+
+def test_a_copy_elsewhere_holds(chain, tmp_path_factory):
+    copy = tmp_path_factory.mktemp("copy") / "data"
+    shutil.copytree(chain, copy)
+    assert stale_links(copy) == []
+
+
+def change_one_byte(chain: Path) -> None:
+    path = chain / "weights" / "model.bin"
+    data = bytearray(path.read_bytes())
+    data[100] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("harm", "expected"),
+    [
+        (change_one_byte, "weights: weights has changed since make weights"),
+        (
+            lambda d: (d / "world" / "deep" / "dev.jsonl").write_text("[]\n", encoding="utf-8"),
+            "world: world has changed since make world",
+        ),
+        (lambda d: (d / "world" / "pages.txt").unlink(), "world: world has changed"),
+        (
+            lambda d: (d / "world" / "pages.txt").rename(d / "world" / "page.txt"),
+            "world: world has changed",
+        ),
+        (
+            lambda d: (d / "world" / "new.txt").write_text("", encoding="utf-8"),
+            "world: world has changed",
+        ),
+        (
+            lambda d: (d / "tokenizer.json").unlink(),
+            "tokenizer: tokenizer.json is missing; remake it by make tokenizer",
+        ),
+        (lambda d: shutil.rmtree(d / "world"), "world: world is missing; remake it by make world"),
+    ],
+)
+def test_harm_to_one_artifact_is_told_by_its_name(chain, harm, expected):
+    harm(chain)
+    (problem,) = stale_links(chain)
+    assert problem.startswith(expected)
+
+
+def test_an_input_made_anew_makes_its_users_stale(chain):
+    (chain / "world" / "pages.txt").write_text("Kenel: Town.\n", encoding="utf-8")
+    register("world", chain / "world", [], "make world", chain)
+    assert stale_links(chain) == [
+        "tokenizer: made from an earlier world; run make tokenizer",
+        "weights: made from an earlier world; run make weights",
+    ]
+    (chain / "tokenizer.json").write_text('{"new": 1}', encoding="utf-8")
+    register("tokenizer", chain / "tokenizer.json", ["world"], "make tokenizer", chain)
+    assert stale_links(chain) == [
+        "weights: made from an earlier world; run make weights",
+        "weights: made from an earlier tokenizer; run make weights",
+    ]
+    register("weights", chain / "weights", ["world", "tokenizer"], "make weights", chain)
+    assert stale_links(chain) == []
+
+
+def test_an_input_made_anew_to_the_same_bytes_makes_nothing_stale(chain):
+    register("world", chain / "world", [], "make world", chain)
+    assert stale_links(chain) == []
+
+
+def test_an_input_out_of_the_manifest(chain):
+    path = chain / "manifest.json"
+    text = re.sub(r'"world": \{\s+"path"', '"globe": {"path"', path.read_text(encoding="utf-8"))
+    path.write_text(text, encoding="utf-8")
+    assert stale_links(chain) == [
+        "tokenizer: its input world is not in the manifest",
+        "weights: its input world is not in the manifest",
+    ]
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", "{}", '{"world": '])
+def test_a_broken_manifest_is_named(tmp_path, content):
+    if content is not None:
+        (tmp_path / "manifest.json").write_text(content, encoding="utf-8")
+    with pytest.raises(FireActError, match=r"manifest\.json"):
+        stale_links(tmp_path)
+
+
+def test_names_and_contents_both_count(tmp_path):
+    def folder(name: str, **files: str) -> str:
+        for file, content in files.items():
+            path = tmp_path / name / file
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(content, encoding="utf-8")
+        return hash_path(tmp_path / name)
+
+    assert folder("one", a="x", b="y") == folder("two", b="y", a="x")
+    assert folder("three", a="y", b="x") != folder("one")
+    assert folder("four", a="xy", b="") != folder("one")
+    assert hash_path(tmp_path / "one" / "a") == (
+        "2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881"
+    )
+
+
+# -- what is shipped ----------------------------------------------------------------------------
+
+
+def test_the_shipped_chain_holds():
+    assert stale_links() == []
+
+
+def test_every_shipped_artifact_stands():
+    manifest = read_manifest()
+    assert {"world", "tokenizer"} <= set(manifest)
+    for name, link in manifest.items():
+        assert shipped(name) == DATA / link.path
+        assert link.command == f"fireact-nb artifacts {name}"
+        assert provenance(name) == f"shipped ({link.sha256[:8]}, {link.command})"
+
+
+def test_unknown_artifact():
+    with pytest.raises(FireActError, match=r"no shipped artifact 'wrold'. There are: .*world"):
+        shipped("wrold")
+
+
+@pytest.fixture
+def copied(tmp_path, monkeypatch) -> Path:
+    """The shipped world where `shipped` looks for it, to be harmed."""
+    shutil.copytree(DATA / "tinyworld", tmp_path / "tinyworld")
+    monkeypatch.setattr(artifacts, "DATA", tmp_path)
+    artifacts._checked.cache_clear()
+    yield tmp_path
+    artifacts._checked.cache_clear()
+
+
+def test_a_changed_artifact_is_not_handed_out(copied):
+    assert shipped("world") == copied / "tinyworld"
+    artifacts._checked.cache_clear()
+    with (copied / "tinyworld" / "passages.txt").open("a", encoding="utf-8") as file:
+        file.write("Kenel: More.\n")
+    for _ in range(2):
+        with pytest.raises(FireActError, match=r"'world' .* has been changed\. Restore it"):
+            shipped("world")
+    with pytest.raises(FireActError, match="has been changed"):
+        tiny_questions("dev")
+
+
+def test_a_missing_artifact_is_not_handed_out(copied):
+    shutil.rmtree(copied / "tinyworld")
+    with pytest.raises(FireActError, match=r"'world' .* is missing\. Restore it"):
+        shipped("world")
+
+
+# -- the tiny questions -------------------------------------------------------------------------
+
+
+def test_the_first_questions_of_a_split():
+    dev = tiny_questions("dev")
+    assert tiny_questions("dev", 5) == dev[:5]
+    assert tiny_questions("dev", len(dev)) == dev
+    assert {q.split for q in dev} == {"dev"}
+
+
+def test_more_questions_than_there_are():
+    with pytest.raises(FireActError, match="401 questions were asked for .* dev has 400"):
+        tiny_questions("dev", 401)
+
+
+def test_unknown_split():
+    with pytest.raises(FireActError, match="no split 'validation': choose train, dev or test"):
+        tiny_questions("validation")

@@ -1,0 +1,219 @@
+"""The shipped prompts hold two honest examples each, and a broken prompt file is named."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from fireact_nb import prompting
+from fireact_nb.artifacts import tiny_questions, tiny_search
+from fireact_nb.config import FireActError
+from fireact_nb.prompting import FOLDER, METHODS, Prompt, load_prompt, parse_prompt
+from fireact_nb.search import NOTHING
+from fireact_nb.tasks import normalize_answer
+from fireact_nb.trajectory import OBSERVATION, Message, Trajectory, parse_messages
+
+SETS = ("hotpotqa", "tiny")
+PROMPTED = ("io", "cot", "react", "reflexion")
+SHIPPED = [(name, method) for name in SETS for method in PROMPTED]
+each_prompt = pytest.mark.parametrize(("name", "method"), SHIPPED)
+each_tiny_method = pytest.mark.parametrize("method", PROMPTED)
+
+
+def examples(prompt: Prompt) -> list[Trajectory]:
+    """The worked examples of a prompt, read back from its messages."""
+    conversations: list[list[Message]] = []
+    for message in prompt.messages:
+        opens = message["role"] == "user" and not message["content"].startswith(OBSERVATION)
+        if opens:
+            conversations.append([])
+        if message["role"] != "system":
+            conversations[-1].append(message)
+    return [parse_messages(conversation) for conversation in conversations]
+
+
+def test_these_are_all_the_prompt_files():
+    found = {(p.parent.name, p.stem) for p in FOLDER.rglob("*.txt")}
+    assert found == set(SHIPPED)
+    assert set(METHODS) == {*PROMPTED, "fireact"}
+
+
+@each_prompt
+def test_two_examples_that_end_with_an_answer(name, method):
+    prompt = load_prompt(method, name)
+    assert (prompt.name, prompt.method) == (name, method)
+    shown = examples(prompt)
+    assert len(shown) == 2
+    assert len({t.question for t in shown}) == 2
+    for trajectory in shown:
+        assert trajectory.question.endswith("?")
+        assert len(trajectory.steps) <= 11
+        last = trajectory.steps[-1]
+        assert last.observation is None
+        if method in ("io", "cot"):
+            assert trajectory.rounds == 1
+            assert last.text.startswith("Answer: " if method == "io" else "Thought: ")
+            assert last.text.splitlines()[-1].startswith("Answer: ")
+        else:
+            assert last.turn.action == "finish"
+            for step in trajectory.steps[:-1]:
+                assert step.turn.action == "search" and step.observation
+
+
+@each_prompt
+def test_instructions_come_first_or_not_at_all(name, method):
+    roles = [m["role"] for m in load_prompt(method, name).messages]
+    assert roles.count("system") == (name == "hotpotqa")
+    assert "system" not in roles[1:]
+    rest = [r for r in roles if r != "system"]
+    assert rest == ["user", "assistant"] * (len(rest) // 2)
+
+
+def test_the_question_comes_last():
+    asked = load_prompt("react").ask("Who?")
+    assert asked[-1] == {"role": "user", "content": "Who?"}
+    assert asked[:-1] == list(load_prompt("react").messages)
+    assert load_prompt("fireact", "no such set").ask("Who?") == asked[-1:]
+
+
+# -- the tiny set against the tiny world --------------------------------------------------------
+
+
+@each_tiny_method
+def test_tiny_examples_are_training_questions_with_their_gold_answers(method):
+    train = {q.question: q.answer for q in tiny_questions("train")}
+    held_out = tiny_questions("dev") + tiny_questions("test")
+    held_out_words = {normalize_answer(q.question) for q in held_out}
+    for trajectory in examples(load_prompt(method, "tiny")):
+        assert trajectory.question in train
+        assert normalize_answer(trajectory.question) not in held_out_words
+        last = trajectory.steps[-1]
+        if method in ("io", "cot"):
+            answer = last.text.splitlines()[-1].removeprefix("Answer: ")
+        else:
+            answer = last.turn.argument
+        assert answer == train[trajectory.question]
+
+
+@pytest.mark.parametrize("method", ["react", "reflexion"])
+def test_tiny_observations_are_passages_of_the_world(method):
+    passages = {*tiny_search().passages, NOTHING}
+    seen = [s.observation for t in examples(load_prompt(method)) for s in t.steps[:-1]]
+    assert seen and set(seen) <= passages
+
+
+def test_tiny_react_observations_are_what_the_tool_answers():
+    for trajectory in examples(load_prompt("react")):
+        for step in trajectory.steps[:-1]:
+            assert tiny_search().search(step.turn.argument) == step.observation
+
+
+# -- reflection cues ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_reflexion_has_cues_at_rounds_6_and_10(name):
+    prompt = load_prompt("reflexion", name)
+    assert set(prompt.cues) == {6, 10}
+    assert len(set(prompt.cues.values())) == 2
+    for trajectory in examples(prompt):
+        for place, step in enumerate(trajectory.steps, 1):
+            opened = [r for r, cue in prompt.cues.items() if step.turn.thought.startswith(cue)]
+            assert opened == ([place] if place in prompt.cues else [])
+    assert max(t.rounds for t in examples(prompt)) >= 6, "an example shows a reflection"
+
+
+@each_prompt
+def test_no_other_method_has_cues(name, method):
+    assert bool(load_prompt(method, name).cues) == (method == "reflexion")
+
+
+def test_tiny_cues_are_those_of_the_pretraining_text():
+    from fireact_nb.tinyworld.text import REFLECTIONS
+
+    assert load_prompt("reflexion", "tiny").cues == REFLECTIONS
+
+
+# -- digest -------------------------------------------------------------------------------------
+
+
+def test_digest_changes_with_content_alone():
+    prompt = load_prompt("reflexion", "tiny")
+    assert load_prompt("reflexion", "tiny").digest == prompt.digest
+    assert replace(prompt, name="renamed").digest == prompt.digest
+    edited = ({**prompt.messages[0], "content": "Other?"}, *prompt.messages[1:])
+    changed = [
+        replace(prompt, method="react"),
+        replace(prompt, messages=prompt.messages[2:]),
+        replace(prompt, messages=edited),
+        replace(prompt, messages=prompt.messages[::-1]),
+        replace(prompt, cues={**prompt.cues, 6: "Other."}),
+        replace(prompt, cues={7: prompt.cues[6], 10: prompt.cues[10]}),
+        replace(prompt, cues=None),
+    ]
+    assert len({prompt.digest, *(p.digest for p in changed)}) == len(changed) + 1
+    shipped = {load_prompt(method, name).digest for name, method in SHIPPED}
+    assert len(shipped) == len(SHIPPED)
+
+
+# -- what goes wrong ----------------------------------------------------------------------------
+
+EXAMPLE = "Question: Who?\nThought: I know.\nAction: finish[Ada]\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("Thought: no question before me\n", "Thought: no question before me"),
+        (f"{EXAMPLE}\nAction: finish[torn off by a blank line]\n", "Action: finish[torn off"),
+        ("Question: Who was never answered?\n", "Question: Who was never answered?"),
+        (f"{EXAMPLE}\nQuestion: Who is last?\n", "Question: Who is last?"),
+        ("Question:\nAnswer: x\n", "Question:"),
+        ("Cue six: think\n", "Cue six: think"),
+        ("Cue 6:\n", "Cue 6:"),
+        ("Instructions: misspelt\n", "Instructions: misspelt"),
+        ("Instruction: one\nand a second line\n", "and a second line"),
+        (f"{EXAMPLE}\nInstruction: too late\n", "Instruction: too late"),
+        ("Instruction: one\n\nInstruction: two\n", "Instruction: two"),
+        # An observation that follows no turn.
+        ("Question: Who?\nObservation: nobody asked\n", "Observation: nobody asked"),
+        (
+            "Question: Who?\nAction: search[a]\nObservation: b\nObservation: twice\n",
+            "Observation: twice",
+        ),
+    ],
+)
+def test_a_broken_prompt_is_an_error_that_names_the_line(text, line):
+    with pytest.raises(FireActError) as caught:
+        parse_prompt(text, "react", "mine")
+    assert line in str(caught.value)
+    assert "mine/react" in str(caught.value)
+
+
+def test_comments_and_blank_lines_do_not_matter():
+    text = f"# where from\n\n\nInstruction: Be brief.\n\n# more\n\n{EXAMPLE}\n\n"
+    prompt = parse_prompt(text, "react", "mine")
+    assert prompt == parse_prompt(f"Instruction: Be brief.\n\n{EXAMPLE}", "react", "mine")
+    assert [m["role"] for m in prompt.messages] == ["system", "user", "assistant"]
+    assert parse_prompt(text.replace("\n", "\r\n"), "react", "mine") == prompt
+
+
+@pytest.mark.parametrize("method", ["reAct", "", "tot"])
+def test_unknown_method(method):
+    with pytest.raises(FireActError, match="Choose one of: io, cot, react"):
+        load_prompt(method)
+
+
+def test_unknown_set_names_the_sets():
+    with pytest.raises(FireActError, match="'tyni'.*The sets are: hotpotqa, tiny"):
+        load_prompt("react", "tyni")
+
+
+def test_a_set_without_the_method(tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "react.txt").write_text(EXAMPLE, encoding="utf-8")
+    monkeypatch.setattr(prompting, "FOLDER", tmp_path)
+    assert len(load_prompt("react", "mine").messages) == 2
+    with pytest.raises(FireActError, match="no prompt file cot.txt in the set 'mine'"):
+        load_prompt("cot", "mine")
