@@ -118,8 +118,9 @@ def provenance(name: str) -> str:
 @cache
 def tiny_search() -> Bm25:
     """The search tool of the tiny world."""
-    passages = read_text(shipped("world") / "passages.txt").splitlines()
-    return Bm25(passages, name="tiny world")
+    text = read_text(shipped("world") / "passages.txt")
+    digest = hashlib.sha256(text.encode("utf-8")).hexdigest()[:8]
+    return Bm25(text.splitlines(), name=f"tiny world {digest}")
 
 
 def tiny_questions(split: str, count: int | None = None) -> list[Question]:

@@ -319,7 +319,7 @@ class _Trouble:
 def _find_key(api_key: str | None, endpoint: str) -> str:
     key = (api_key or os.environ.get("OPENAI_API_KEY") or "").strip()
     if not key:
-        if _is_loopback(endpoint):
+        if is_loopback(endpoint):
             return _NO_KEY
         raise FireActError(
             f"There is no key for {endpoint}: the environment variable OPENAI_API_KEY is not set. "
@@ -335,7 +335,7 @@ def _find_key(api_key: str | None, endpoint: str) -> str:
     return key
 
 
-def _is_loopback(url: str) -> bool:
+def is_loopback(url: str) -> bool:
     host = urlsplit(url).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback

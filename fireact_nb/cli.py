@@ -209,7 +209,7 @@ def _pretrain(options: argparse.Namespace) -> None:
 
 def _generate(options: argparse.Namespace) -> None:
     from .artifacts import tiny_questions, tiny_search
-    from .chat import OpenAIChat
+    from .chat import OpenAIChat, is_loopback
     from .episode import Settings
     from .formats import write_trajectories
     from .generate import forecast, generate, successes
@@ -228,9 +228,9 @@ def _generate(options: argparse.Namespace) -> None:
     if options.base_url:
         prices = tuple(options.prices) if options.prices else None
         print(forecast(questions, prompt, prices))
-        if prices and not options.yes:
+        if not options.yes and (prices or not is_loopback(options.base_url)):
             raise FireActError(
-                "This run costs money. Add --yes if you agree to the forecast above."
+                "This run may cost money. Add --yes if you agree to the forecast above."
             )
         chat = OpenAIChat(options.model, options.base_url, prices=prices)
     else:

@@ -10,6 +10,7 @@ import json
 import logging
 import re
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -235,6 +236,8 @@ def load_base(model: str | Path, quantized: bool = False) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
     from transformers.utils import logging as transformers_logging
 
+    # peft 0.21 asks transformers 5 by a deprecated name.
+    warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.*", FutureWarning)
     transformers_logging.disable_progress_bar()
     # On CPU bitsandbytes looks for an optional kernel package and reports that it goes without.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

@@ -19,10 +19,11 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from .config import FireActError
-from .trajectory import Message, parse_text, render_messages
+from .trajectory import OBSERVATION, Message, parse_text, render_messages
 
 FOLDER = Path(__file__).parent / "prompts"
 METHODS = ("io", "cot", "react", "reflexion", "fireact")
@@ -82,13 +83,13 @@ def parse_prompt(text: str, method: str, name: str) -> Prompt:
         if head.startswith("Question: "):
             if not rest:
                 raise FireActError(f"Prompt {name}/{method}: the example {head!r} has no answer.")
-            try:
-                example = parse_text(head.removeprefix("Question: "), rest)
-            except ValueError as error:
-                raise FireActError(
-                    f"Prompt {name}/{method}: the example {head!r} does not read: {error}."
-                ) from error
-            messages += render_messages(example)
+            for before, line in pairwise(block.splitlines()):
+                if line.startswith(OBSERVATION) and before.startswith((OBSERVATION, "Question: ")):
+                    raise FireActError(
+                        f"Prompt {name}/{method}: {line[:60]!r} answers no turn. Put the Thought "
+                        "and the Action that it answers above it."
+                    )
+            messages += render_messages(parse_text(head.removeprefix("Question: "), rest))
             continue
         for line in block.splitlines():
             if cue := re.match(r"Cue (\d+): (.+)", line):

@@ -10,13 +10,15 @@ import json
 import os
 import shutil
 import time
-import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from .config import FireActError
+from .files import read_json, write_file
+from .journal import content_key
 from .local import describe, load_base
 from .trajectory import Message, Trajectory, render_messages
 
@@ -161,6 +163,7 @@ def fine_tune(
     cpu = network.device.type == "cpu"
     half = {} if cpu else {"bf16": _is_bf16(network), "fp16": not _is_bf16(network)}
     tokenizer.padding_side = "right"
+    checkpoint = _find_checkpoint(folder, content_key(recipe, describe(model), examples))
     arguments = TrainingArguments(
         output_dir=str(folder / "checkpoints"),
         per_device_train_batch_size=recipe.batch,
@@ -171,6 +174,7 @@ def fine_tune(
         weight_decay=0.0,
         train_sampling_strategy="group_by_length",
         logging_steps=5,
+        logging_first_step=True,
         save_strategy="epoch",
         save_total_limit=1,
         report_to="none",
@@ -189,11 +193,14 @@ def fine_tune(
         data_collator=DataCollatorForSeq2Seq(tokenizer, padding=True),
     )
     _hush(trainer)
-    trainer.train(resume_from_checkpoint=_last_checkpoint(folder))
+    trainer.train(resume_from_checkpoint=checkpoint)
     network = trainer.model
     if recipe.kind != "full":  # a path of this machine would mean nothing elsewhere
         network.peft_config["default"].base_model_name_or_path = describe(model)
-    network.save_pretrained(folder)
+        # The embeddings were not trained; peft would look for the base model on the hub to tell.
+        network.save_pretrained(folder, save_embedding_layers=False)
+    else:
+        network.save_pretrained(folder)
     (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card
     if recipe.kind == "full":
         tokenizer.padding_side = "left"
@@ -226,9 +233,7 @@ def prepare(model: str | Path, recipe: Recipe) -> tuple[Any, Any]:
 
     if recipe.kind == "qlora":
         big = network.device.type != "cpu"
-        with warnings.catch_warnings():  # peft 0.21 asks transformers 5 by a deprecated name
-            warnings.simplefilter("ignore", FutureWarning)
-            network = prepare_model_for_kbit_training(network, use_gradient_checkpointing=big)
+        network = prepare_model_for_kbit_training(network, use_gradient_checkpointing=big)
     config = LoraConfig(
         r=recipe.rank,
         lora_alpha=recipe.alpha,
@@ -297,15 +302,21 @@ def _hush(trainer: Any) -> None:
     trainer.remove_callback(PrinterCallback)
 
 
-def _last_checkpoint(folder: Path) -> str | None:
-    """The newest checkpoint that was written to its end."""
-    complete = [
-        p
-        for p in (folder / "checkpoints").glob("checkpoint-*")
-        if (p / "trainer_state.json").exists()
-    ]
-    newest = max(complete, key=lambda p: int(p.name.split("-")[1]), default=None)
-    return str(newest) if newest else None
+def _find_checkpoint(folder: Path, run: str) -> str | None:
+    """The newest checkpoint of this very run that was written to its end.
+
+    Checkpoints of another recipe, model or data in the same folder are dropped.
+    """
+    mark = folder / "checkpoints" / "run.txt"
+    if not mark.exists() or mark.read_text(encoding="utf-8") != run:
+        _clear_checkpoints(folder)
+        write_file(mark, run)
+    newest = None
+    for path in sorted(mark.parent.glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1])):
+        with suppress(FireActError):  # a kill may leave the last one torn
+            read_json(path / "trainer_state.json", dict)
+            newest = str(path)
+    return newest
 
 
 def _clear_checkpoints(folder: Path) -> None:

@@ -239,7 +239,7 @@ def test_a_paid_run_needs_a_yes_to_its_forecast(
     printed = capsys.readouterr()
     assert status == 1
     assert "2 episodes, about 6 calls" in printed.out and "about $0.0" in printed.out
-    assert "costs money" in printed.err and "--yes" in printed.err
+    assert "may cost money" in printed.err and "--yes" in printed.err
     assert not list(tmp_path.iterdir())
 
 
@@ -253,6 +253,8 @@ def test_a_cap_without_prices_is_refused_for_it_would_not_hold(
 def test_a_missing_key_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "o.jsonl"
     arguments = ["generate", "--base-url", "https://api.invalid/v1", "--count", 2, "--out", out]
+    assert "--yes" in fail(capsys, *arguments), "its price is unknown, but it may have one"
+    arguments += ["--yes"]
     assert "OPENAI_API_KEY" in fail(capsys, *arguments)
 
 

@@ -187,7 +187,7 @@ def greedy(chat: LocalChat) -> str:
 
 def test_the_loss_falls_and_is_kept(trained: tuple[str, Training]) -> None:
     _, done = trained
-    assert [step for step, _ in done.losses] == [5, 10, 15]
+    assert [step for step, _ in done.losses] == [1, 5, 10, 15]
     assert done.losses[-1][1] < done.losses[0][1] - 0.5
     kept = json.loads((done.folder / "losses.json").read_text("utf-8"))
     assert kept == [list(pair) for pair in done.losses]
@@ -319,15 +319,24 @@ def test_a_killed_run_goes_on_from_its_last_whole_checkpoint(
     monkeypatch.setattr(Trainer, "training_step", counted)
     done = fine_tune(base, BOOKS, tmp_path / "killed", LONG, progress=False)
     assert steps == list(range(reached, 90)), "it did not go on where it stopped"
-    assert [s for s, _ in done.losses] == list(range(5, 91, 5))
+    assert [s for s, _ in done.losses] == [1, *range(5, 91, 5)]
     assert not (tmp_path / "killed" / "checkpoints").exists()
 
     calm = fine_tune(base, BOOKS, tmp_path / "calm", LONG, progress=False)
-    since = reached // 5 + 1  # the mean that was cut short by the kill is over fewer steps
+    since = reached // 5 + 2  # the mean that was cut short by the kill is over fewer steps
     assert dict(calm.losses[since:]) == pytest.approx(dict(done.losses[since:]), rel=1e-3)
     for name, weight in load_file(calm.folder / "adapter_model.safetensors").items():
         resumed = load_file(done.folder / "adapter_model.safetensors")[name]
         torch.testing.assert_close(resumed, weight, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
+def test_a_killed_run_of_another_recipe_is_not_gone_on_with(base: Path, tmp_path: Path) -> None:
+    kill_after_a_checkpoint(base, tmp_path / "a")
+    other = Recipe(**{**vars(RECIPE), "rank": 2, "epochs": 1})
+    done = fine_tune(base, BOOKS, tmp_path / "a", other, progress=False)
+    fresh = fine_tune(base, BOOKS, tmp_path / "b", other, progress=False)
+    assert done.losses == fresh.losses and done.losses
 
 
 def test_a_finished_folder_is_trained_anew(base: Path, tmp_path: Path) -> None:
