@@ -87,7 +87,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="adapter, adapter on a 4-bit base, or all weights (%(default)s)",
     )  # fmt: skip
     train.add_argument("--count", type=_positive, help="use this many, drawn by the seed")
-    train.add_argument("--epochs", type=_positive, default=4, help="%(default)s if not given")
+    train.add_argument("--epochs", type=_positive, default=6, help="%(default)s if not given")
     train.add_argument("--seed", type=int, default=0, help="of the draw and the training")
 
     evaluate = commands.add_parser("evaluate", help="play a split and write the outcomes table")

@@ -221,6 +221,19 @@ class _OwnNoise:
         return scores.float() - self.temperature * noise.log().to(scores.device)
 
 
+def quiet_libraries() -> None:
+    """Silence what the libraries say on every run and no reader can act on."""
+    warnings.filterwarnings("ignore", "IProgress not found")  # a notebook without widgets
+    # peft 0.21 asks transformers 5 by a deprecated name.
+    warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.*", FutureWarning)
+    # On CPU bitsandbytes looks for an optional kernel package and reports that it goes without.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+
+
 def load_base(model: str | Path, quantized: bool = False) -> tuple[Any, Any]:
     """A causal LM and its tokenizer; float32 on CPU, bfloat16 or float16 on GPU by capability.
 
@@ -234,13 +247,8 @@ def load_base(model: str | Path, quantized: bool = False) -> tuple[Any, Any]:
         )
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
-    from transformers.utils import logging as transformers_logging
 
-    # peft 0.21 asks transformers 5 by a deprecated name.
-    warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.*", FutureWarning)
-    transformers_logging.disable_progress_bar()
-    # On CPU bitsandbytes looks for an optional kernel package and reports that it goes without.
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    quiet_libraries()
     device, dtype = "cpu", torch.float32
     if torch.cuda.is_available():  # a T4 (7.5) has no real bfloat16, whatever torch reports
         device = "cuda"

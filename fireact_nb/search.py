@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 import re
+import warnings
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
@@ -55,6 +56,7 @@ class Bm25:
     """
 
     def __init__(self, passages: Sequence[str], name: str = "bm25") -> None:
+        warnings.filterwarnings("ignore", "IProgress not found")  # a notebook without widgets
         import bm25s
 
         self.name = name

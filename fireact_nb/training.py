@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from .config import FireActError
 from .files import read_json, write_file
 from .journal import content_key
-from .local import describe, load_base
+from .local import describe, load_base, quiet_libraries
 from .trajectory import Message, Trajectory, render_messages
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ class Recipe:
     rank: int = 16
     alpha: int = 32
     dropout: float = 0.0
-    rate: float = 2e-3
-    epochs: int = 4
+    rate: float = 4e-3
+    epochs: int = 6
     batch: int = 8
     mask: Literal["agent", "all turns", "off"] = "agent"
     max_length: int = 1024
@@ -146,6 +146,7 @@ def fine_tune(
     folder; a finished one is trained anew. Raises FireActError when there is nothing to train on or
     too little memory.
     """
+    quiet_libraries()
     from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments, set_seed
 
     recipe, folder = recipe or Recipe(), Path(folder)

@@ -1,0 +1,47 @@
+"""The README: its results are those of the shipped table, its tree and its commands exist."""
+
+from __future__ import annotations
+
+import re
+
+from fireact_nb.artifacts import ROOT, shipped
+from fireact_nb.cli import make_parser
+from fireact_nb.evaluation import Outcome, read_outcomes, summarize
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def line_of(row: dict) -> str:
+    em, low, high = (f"{100 * x:.1f}" for x in (row["em"].value, row["em"].low, row["em"].high))
+    return (
+        f"| {row['agent']} | {em} [{low}, {high}] | {row['rounds']:.1f} | "
+        f"{row['prompt_tokens']:,.0f} |"
+    )
+
+
+def outcomes() -> list[Outcome]:
+    return read_outcomes(shipped("dev_outcomes"))
+
+
+def test_the_results_are_those_of_the_shipped_table() -> None:
+    for row in summarize(outcomes()):
+        assert line_of(row) in README, f"README lacks the line {line_of(row)}"
+
+
+def test_every_row_of_the_table_holds_all_of_dev() -> None:
+    assert {row["questions"] for row in summarize(outcomes())} == {400}
+
+
+def test_every_module_stands_in_the_tree() -> None:
+    tree = README.split("## The tree")[1].split("```")[1]
+    for module in (ROOT / "fireact_nb").glob("[a-z]*.py"):
+        if module.stem != "cli":
+            assert re.search(rf"\b{module.stem}\b", tree), module.stem
+
+
+def test_the_commands_parse() -> None:
+    parser = make_parser()
+    commands = re.findall(r"^fireact-nb (.+?)(?:\s+#.*)?$", README, re.MULTILINE)
+    assert len(commands) >= 4
+    for command in commands:
+        parser.parse_args(command.split())
