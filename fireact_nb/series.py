@@ -108,8 +108,11 @@ def to_html(notebook: Any) -> str:
     """The executed notebook as one page that needs no network."""
     from nbconvert import HTMLExporter
 
-    exporter = HTMLExporter(template_name="classic", mathjax_url="", require_js_url="")
-    return exporter.from_notebook_node(notebook)[0]
+    exporter = HTMLExporter(
+        template_name="classic", mathjax_url="", require_js_url="", jquery_url=""
+    )
+    page = exporter.from_notebook_node(notebook)[0]
+    return page.replace('<script src=""></script>', "")
 
 
 def run_series(

@@ -35,20 +35,20 @@ _CSS = """
 @media (prefers-color-scheme:dark){.fa-show{--fa-ink:var(--jp-content-font-color1,#e8eaed);
 --fa-soft:var(--jp-content-font-color2,#b3bac2);--fa-card:var(--jp-layout-color1,#1b1e23);
 --fa-tint:var(--jp-layout-color2,#2a2f36);--fa-line:var(--jp-border-color1,#5b6570)}}
-.fa-show{box-sizing:border-box;max-width:56rem;padding:.75rem 1rem;border:1px solid var(--fa-line);
+.fa-show{box-sizing:border-box;max-width:62em;padding:.75em 1em;border:1px solid var(--fa-line);
 border-radius:6px;color:var(--fa-ink);background:var(--fa-card);font:14px/1.5 system-ui,sans-serif}
-.fa-show h4{margin:0 0 .5rem;color:inherit;font:600 1.1em/1.3 system-ui,sans-serif}
-.fa-show ol{list-style:none;margin:.6rem 0;padding:0!important}
-.fa-show ol>li{margin:0 0 .6rem;padding:0 0 0 .75rem;border-left:3px solid var(--fa-line)}
+.fa-show h4{margin:0 0 .5em;color:inherit;font:600 1.1em/1.3 system-ui,sans-serif}
+.fa-show ol{list-style:none;margin:.6em 0;padding:0!important}
+.fa-show ol>li{margin:0 0 .6em;padding:0 0 0 .75em;border-left:3px solid var(--fa-line)}
 .fa-show p{margin:0;color:inherit;font-weight:600}
-.fa-show dl{display:grid;grid-template-columns:7.5rem minmax(0,1fr);gap:.15rem .5rem;margin:0}
-.fa-show dl>dt,.fa-show dl>dd{float:none;width:auto;margin:0;padding:.1rem 0;color:inherit}
+.fa-show dl{display:grid;grid-template-columns:7.2em minmax(0,1fr);gap:.15em .5em;margin:0}
+.fa-show dl>dt,.fa-show dl>dd{float:none;width:auto;margin:0;padding:.1em 0;color:inherit}
 .fa-show dl>dt{color:var(--fa-soft);font-weight:400}
-.fa-show dl>dd{unicode-bidi:isolate;white-space:pre-wrap;overflow-wrap:anywhere}
+.fa-show dl>dd{white-space:pre-wrap;overflow-wrap:anywhere}
 .fa-show dl>dd.fa-code{font-family:ui-monospace,Menlo,Consolas,monospace;font-size:.95em}
-.fa-show dl>dd.fa-told{padding:.1rem .5rem;border-radius:4px;background:var(--fa-tint)}
-.fa-pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,22rem),1fr));gap:.75rem;
-max-width:80rem}
+.fa-show dl>dd.fa-told{padding:.1em .5em;border-radius:4px;background:var(--fa-tint)}
+.fa-pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,24em),1fr));gap:.75em;
+max-width:90em}
 """.strip()
 
 

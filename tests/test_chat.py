@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import signal
 import socket
 import threading
 import time
@@ -419,6 +420,15 @@ def test_an_error_in_the_callers_own_work_stops_the_rest() -> None:
 
 
 def test_an_interrupt_stops_the_rest_and_ends_waits() -> None:
+    # A shell starts background jobs with interrupts ignored, and CI may be one.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        interrupt_a_reply()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def interrupt_a_reply() -> None:
     def script(request: dict[str, Any], number: int) -> Answer:
         if number == 0:
             return fails(429, retry_after="50")

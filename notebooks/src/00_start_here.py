@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 00 · Start here: FireAct in one sitting
 #
-# **The promise:** in a few minutes, on this machine, you fine-tune a real language model into an
+# **The promise:** in a minute or two, on this machine, you fine-tune a real language model into an
 # agent, and you measure whether it got better.
 #
 # After this notebook you can
@@ -14,7 +14,7 @@
 #
 # | | |
 # |---|---|
-# | Time | about 2 minutes on 2 CPU cores (measured); less on a GPU (estimated) |
+# | Time | about 1 minute on 2 free CPU cores (measured), less on a GPU (estimated) |
 # | Needs | no GPU, no key, no network, no money |
 # | Before this | nothing: start here |
 #
@@ -152,8 +152,8 @@ kept = successes(written)
 print(f"{len(kept)} of {len(written)} pass the filter ({label})")
 
 # %% [markdown]
-# A right answer does not make every step right: a trajectory can be lucky. Notebook 02 looks at
-# that. For now we take a sample for training, and check that no dev question slipped in.
+# A right answer does not make every step right: a trajectory can be lucky. We keep it all the same,
+# as the paper does. We take a sample for training, and check that no dev question slipped in.
 
 # %%
 from fireact_nb.mixing import mix
@@ -185,7 +185,7 @@ for token, goal in zip(example.input_ids, example.labels, strict=True):
 # %% [markdown]
 # Now we train. *LoRA* leaves the model's weights alone and learns small extra matrices, called an
 # *adapter*. *QLoRA* does the same on a model whose weights are stored in 4 bits instead of 32, so
-# that big models fit on one GPU. Notebook 04 opens both boxes. Here we just use them.
+# that big models fit on one GPU. Here we just use them.
 
 # %%
 from fireact_nb.training import Recipe, fine_tune
