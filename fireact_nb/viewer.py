@@ -29,25 +29,26 @@ _ACTION_LABEL = re.compile(r"^\s*Action\b", re.MULTILINE)
 # JupyterLab's own colours where they exist, so that its theme decides; else the reader's setting.
 # Text and background are always set together: a page of any colour leaves the card legible.
 _CSS = """
-.fa-show{--fa-ink:var(--jp-content-font-color1,#1f2328);--fa-soft:var(--jp-content-font-color2,#59636e);
---fa-card:var(--jp-layout-color1,#ffffff);--fa-tint:var(--jp-layout-color2,#f1f3f5);
---fa-line:var(--jp-border-color1,#b6bec7)}
-@media (prefers-color-scheme:dark){.fa-show{--fa-ink:var(--jp-content-font-color1,#e8eaed);
---fa-soft:var(--jp-content-font-color2,#b3bac2);--fa-card:var(--jp-layout-color1,#1b1e23);
---fa-tint:var(--jp-layout-color2,#2a2f36);--fa-line:var(--jp-border-color1,#5b6570)}}
-.fa-show{box-sizing:border-box;max-width:62em;padding:.75em 1em;border:1px solid var(--fa-line);
-border-radius:6px;color:var(--fa-ink);background:var(--fa-card);font:14px/1.5 system-ui,sans-serif}
-.fa-show h4{margin:0 0 .5em;color:inherit;font:600 1.1em/1.3 system-ui,sans-serif}
-.fa-show ol{list-style:none;margin:.6em 0;padding:0!important}
-.fa-show ol>li{margin:0 0 .6em;padding:0 0 0 .75em;border-left:3px solid var(--fa-line)}
-.fa-show p{margin:0;color:inherit;font-weight:600}
-.fa-show dl{display:grid;grid-template-columns:7.2em minmax(0,1fr);gap:.15em .5em;margin:0}
-.fa-show dl>dt,.fa-show dl>dd{float:none;width:auto;margin:0;padding:.1em 0;color:inherit}
-.fa-show dl>dt{color:var(--fa-soft);font-weight:400}
-.fa-show dl>dd{white-space:pre-wrap;overflow-wrap:anywhere}
-.fa-show dl>dd.fa-code{font-family:ui-monospace,Menlo,Consolas,monospace;font-size:.95em}
-.fa-show dl>dd.fa-told{padding:.1em .5em;border-radius:4px;background:var(--fa-tint)}
-.fa-pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,24em),1fr));gap:.75em;
+.traj-show{--traj-ink:var(--jp-content-font-color1,#1f2328);--traj-soft:var(--jp-content-font-color2,#59636e);
+--traj-card:var(--jp-layout-color1,#ffffff);--traj-tint:var(--jp-layout-color2,#f1f3f5);
+--traj-line:var(--jp-border-color1,#b6bec7)}
+@media (prefers-color-scheme:dark){.traj-show{--traj-ink:var(--jp-content-font-color1,#e8eaed);
+--traj-soft:var(--jp-content-font-color2,#b3bac2);--traj-card:var(--jp-layout-color1,#1b1e23);
+--traj-tint:var(--jp-layout-color2,#2a2f36);--traj-line:var(--jp-border-color1,#5b6570)}}
+.traj-show{box-sizing:border-box;max-width:62em;padding:.75em 1em;border:1px solid var(--traj-line);
+border-radius:6px;color:var(--traj-ink);background:var(--traj-card);
+font:14px/1.5 system-ui,sans-serif}
+.traj-show h4{margin:0 0 .5em;color:inherit;font:600 1.1em/1.3 system-ui,sans-serif}
+.traj-show ol{list-style:none;margin:.6em 0;padding:0!important}
+.traj-show ol>li{margin:0 0 .6em;padding:0 0 0 .75em;border-left:3px solid var(--traj-line)}
+.traj-show p{margin:0;color:inherit;font-weight:600}
+.traj-show dl{display:grid;grid-template-columns:8em minmax(0,1fr);gap:.15em .5em;margin:0}
+.traj-show dl>dt,.traj-show dl>dd{float:none;width:auto;margin:0;padding:.1em 0;color:inherit}
+.traj-show dl>dt{color:var(--traj-soft);font-weight:400}
+.traj-show dl>dd{white-space:pre-wrap;overflow-wrap:anywhere}
+.traj-show dl>dd.traj-code{font-family:ui-monospace,Menlo,Consolas,monospace;font-size:.95em}
+.traj-show dl>dd.traj-told{padding:.1em .5em;border-radius:4px;background:var(--traj-tint)}
+.traj-pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,24em),1fr));gap:.75em;
 max-width:90em}
 """.strip()
 
@@ -82,7 +83,8 @@ def show_side_by_side(
 ) -> Shown:
     """Two trajectories next to each other (one below the other where the page is narrow)."""
     html = (
-        f'<style>{_CSS}</style>\n<div class="fa-pair" role="group" aria-label="Two trajectories">\n'
+        f'<style>{_CSS}</style>\n'
+        '<div class="traj-pair" role="group" aria-label="Two trajectories">\n'
         f"{_section(left, titles[0])}\n{_section(right, titles[1])}\n</div>"
     )
     half = (WIDTH - len(_GUTTER)) // 2
@@ -139,7 +141,7 @@ def _section(trajectory: Trajectory, title: str) -> str:
     )
     return "\n".join(
         [
-            f'<section class="fa-show" aria-label="{escape(_seen(label))}">',
+            f'<section class="traj-show" aria-label="{escape(_seen(label))}">',
             *([f"<h4>{escape(_seen(title))}</h4>"] if title else []),
             _dl([("Question", trajectory.question)]),
             # Some browsers take the list out of a list without bullets; the role puts it back.
@@ -151,7 +153,7 @@ def _section(trajectory: Trajectory, title: str) -> str:
 
 
 def _dl(parts: Iterable[Part]) -> str:
-    style = {"Action": "fa-code", "As written": "fa-code", "Observation": "fa-told"}
+    style = {"Action": "traj-code", "As written": "traj-code", "Observation": "traj-told"}
     items = []
     for label, text in parts:
         kind = f' class="{style[label]}"' if label in style else ""

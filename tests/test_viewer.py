@@ -169,7 +169,7 @@ def test_the_page_is_accessible_and_themed():
     # Every rule is scoped to our own classes, so the rest of the page keeps its looks.
     rules = style.replace("@media (prefers-color-scheme:dark){", "")
     for selector in re.findall(r"(?:^|\})\s*([^{}]+)\{", rules):
-        assert all(part.strip().startswith(".fa-") for part in selector.split(",")), selector
+        assert all(part.strip().startswith(".traj-") for part in selector.split(",")), selector
     assert not any("id" in attrs for _, attrs in page.tags)
 
 
@@ -186,7 +186,7 @@ def _contrast(one: str, other: str) -> float:
 def test_own_colours_have_enough_contrast_in_light_and_dark():
     style = Page(show(trajectory(FINISH)).html).texts["style"][0]
     names = ("ink", "soft", "card", "tint")
-    values = {name: re.findall(rf"--fa-{name}:var\([^,]+,(#\w+)\)", style) for name in names}
+    values = {name: re.findall(rf"--traj-{name}:var\([^,]+,(#\w+)\)", style) for name in names}
     for theme in (0, 1):
         ink, soft, card, tint = (values[name][theme] for name in names)
         assert _contrast(ink, card) >= 7 and _contrast(ink, tint) >= 7

@@ -104,7 +104,7 @@ for question in dev[:4]:
 from fireact_nb.prompting import load_prompt
 
 react = load_prompt("react", config.prompts)
-for message in react.messages[:9]:
+for message in react.messages[:8]:
     print(f"{message['role']:>9} | {message['content']}")
 
 # %% [markdown]
