@@ -15,10 +15,10 @@ STAMP := $(VENV)/.installed
 IN_VENV := PATH="$(BIN):$$PATH"
 OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_DATASETS_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: help run smoke test lab clean
+.PHONY: help run smoke test lab study artifacts clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "  PY=python3.12 picks the Python, VENV=path the environment. On Linux without a GPU, the smaller"
 	@echo "  CPU build of torch: PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make run"
@@ -35,6 +35,12 @@ test: $(STAMP) ## ruff check and pytest, network blocked
 
 lab: $(STAMP) ## open the notebooks in JupyterLab
 	$(IN_VENV) "$(BIN)/python" -m jupyterlab notebooks/
+
+study: $(STAMP) ## every experiment of the paper in the tiny world, into runs/study; resumable, hours
+	$(IN_VENV) $(OFFLINE) "$(BIN)/fireact-nb" study
+
+artifacts: $(STAMP) ## remake everything in data/ from its seeds; resumable, many hours
+	$(IN_VENV) $(OFFLINE) "$(BIN)/fireact-nb" artifacts all
 
 clean: ## remove caches and executed notebooks; the environment and other runs stay
 	rm -rf runs/executed build dist .pytest_cache .ruff_cache .hypothesis *.egg-info

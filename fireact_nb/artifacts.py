@@ -123,14 +123,26 @@ def tiny_search() -> Bm25:
     return Bm25(text.splitlines(), name=f"tiny world {digest}")
 
 
-def tiny_questions(split: str, count: int | None = None) -> list[Question]:
+def tiny_questions(split: str, count: int | None = None, task: str = "hotpotqa") -> list[Question]:
     """The first `count` questions of a split of the tiny world (they are in random order)."""
-    path = shipped("world") / f"hotpotqa_{split}.jsonl"
+    path = shipped("world") / f"{task}_{split}.jsonl"
     if not path.exists():
-        raise FireActError(f"The tiny world has no split {split!r}: choose train, dev or test.")
+        there = sorted(p.stem.replace("_", " ") for p in path.parent.glob("*.jsonl"))
+        raise FireActError(
+            f"The tiny world has no split {split!r} of {task!r}. There are: {', '.join(there)}."
+        )
     questions = load_questions(path)
     if count is not None and count > len(questions):
         raise FireActError(
-            f"{count} questions were asked for and the split {split} has {len(questions)}."
+            f"{count} questions were asked for and the split {split} of {task} has "
+            f"{len(questions)}."
         )
     return questions[:count]
+
+
+def held_out_questions() -> list[Question]:
+    """Every question that no training may see: dev and test of all tasks."""
+    splits = sorted(p.stem.rsplit("_", 1) for p in shipped("world").glob("*.jsonl"))
+    return [
+        q for task, split in splits if split != "train" for q in tiny_questions(split, task=task)
+    ]

@@ -22,6 +22,7 @@ _EPILOG = """examples:
   fireact-nb evaluate --adapter runs/student-react --out runs/outcomes.csv
   fireact-nb serve data/models/student --adapter runs/student-react
   fireact-nb pretrain student             the tiny student from nothing (resumable)
+  fireact-nb study                        every experiment of the paper in the tiny world
 """
 
 
@@ -52,7 +53,7 @@ def make_parser() -> argparse.ArgumentParser:
     build.add_argument("names", nargs="*", help="beginnings of notebook names; all if none")
 
     pretrain = commands.add_parser("pretrain", help="pretrain a tiny model from nothing; resumable")
-    pretrain.add_argument("model", help="teacher or student")
+    pretrain.add_argument("model", help="teacher, student, student_code, student_large, ...")
     pretrain.add_argument("--tokens", type=_positive, help="default: as the shipped model")
     pretrain.add_argument("--run", type=Path, help="folder for checkpoints (runs/pretrain/MODEL)")
     pretrain.add_argument("--threads", type=_positive, default=1, help="CPU threads (%(default)s)")
@@ -63,7 +64,7 @@ def make_parser() -> argparse.ArgumentParser:
     generate.add_argument("--method", default="react", help="io, cot, react, reflexion or fireact")
     generate.add_argument("--temperature", type=float, default=0.0, help="%(default)s is greedy")
     generate.add_argument("--seed", type=int, default=0, help="another seed, another draw")
-    generate.add_argument("--prompts", default="tiny", help="prompt set (%(default)s)")
+    generate.add_argument("--prompts", help="prompt set (default: the tiny one of the task)")
     generate.add_argument("--out", type=Path, required=True, help="trajectories, JSON lines")
     generate.add_argument("--journal", type=Path, help="resume point (default: OUT.journal)")
     generate.add_argument(
@@ -97,13 +98,18 @@ def make_parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--out", type=Path, required=True, help="outcomes, .csv or .parquet")
 
     serve = commands.add_parser("serve", help="offer a local model on an OpenAI-compatible address")
-    serve.add_argument("model", help="shipped name (teacher, student) or model folder")
+    serve.add_argument("model", help="shipped name (teacher, student, ...) or model folder")
     serve.add_argument("--adapter", type=Path, help="LoRA adapter folder")
     serve.add_argument("--port", type=int, default=8000, help="%(default)s if not given")
 
+    study = commands.add_parser("study", help="the whole grid of experiments; resumable, hours")
+    study.add_argument("--workers", type=_positive, default=2, help="processes (%(default)s)")
+    study.add_argument("--list", action="store_true", help="only say what would be run, and time")
+    study.add_argument("--out", type=Path, default=Path("runs/study"), help="folder (%(default)s)")
+
     artifacts = commands.add_parser("artifacts", help="check or remake the shipped data")
     artifacts.add_argument(
-        "names", nargs="*", help="which to remake; none: check the chain of hashes"
+        "names", nargs="*", help="which to remake, or all; none: check the chain of hashes"
     )
     return parser
 
@@ -116,6 +122,9 @@ def _add_model(parser: argparse.ArgumentParser, default: str) -> None:
 
 
 def _add_questions(parser: argparse.ArgumentParser, split: str, count: int) -> None:
+    parser.add_argument(
+        "--task", default="hotpotqa", help="hotpotqa, strategyqa, mmlu, bamboogle (%(default)s)"
+    )
     parser.add_argument("--split", default=split, help="train, dev or test (%(default)s)")
     parser.add_argument("--count", type=_positive, default=count, help="questions (%(default)s)")
 
@@ -144,9 +153,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _model_path(name: str) -> Path:
-    from .artifacts import shipped
+    from .artifacts import read_manifest, shipped
 
-    return shipped(name) if name in ("teacher", "student") else Path(name)
+    known = {n for n, a in read_manifest().items() if a.path.startswith("models/")}
+    return shipped(name) if name in known else Path(name)
 
 
 def _check_out(path: Path, folder: bool = False) -> None:
@@ -199,10 +209,10 @@ def _build(options: argparse.Namespace) -> None:
 def _pretrain(options: argparse.Namespace) -> None:
     from transformers import AutoTokenizer
 
-    from .artifacts import shipped
+    from .artifacts import RUNS, shipped
     from .tinyworld.pretrain import pretrain
 
-    folder = options.run or Path("runs/pretrain") / options.model
+    folder = options.run or RUNS / "pretrain" / options.model
     tokenizer = AutoTokenizer.from_pretrained(shipped("tokenizer"))
     print(pretrain(options.model, tokenizer, folder, options.tokens, threads=options.threads))
 
@@ -215,10 +225,10 @@ def _generate(options: argparse.Namespace) -> None:
     from .generate import forecast, generate, successes
     from .journal import Journal
     from .local import LocalChat
-    from .prompting import load_prompt
+    from .prompting import load_prompt, prompt_set
 
-    questions = tiny_questions(options.split, options.count)
-    prompt = load_prompt(options.method, options.prompts)
+    questions = tiny_questions(options.split, options.count, options.task)
+    prompt = load_prompt(options.method, options.prompts or prompt_set(options.task))
     _check_out(options.out)
     if options.max_usd is not None and not (options.base_url and options.prices):
         raise FireActError(
@@ -246,7 +256,7 @@ def _generate(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from .artifacts import tiny_questions
+    from .artifacts import held_out_questions
     from .formats import read_trajectories
     from .generate import successes
     from .mixing import mix
@@ -256,8 +266,7 @@ def _train(options: argparse.Namespace) -> None:
     groups: dict[str, list[Trajectory]] = {}
     for path in options.trajectories:  # two folders may hold files of one name
         groups.setdefault(path.stem, []).extend(successes(read_trajectories(path)))
-    held_out = tiny_questions("dev") + tiny_questions("test")
-    mixed = mix(groups, seed=options.seed, held_out=held_out)
+    mixed = mix(groups, seed=options.seed, held_out=held_out_questions())
     if options.count is not None:
         mixed = mixed[: options.count]
     recipe = Recipe(kind=options.kind, epochs=options.epochs, seed=options.seed)
@@ -276,10 +285,10 @@ def _evaluate(options: argparse.Namespace) -> None:
     from .generate import generate
     from .journal import Journal
     from .local import LocalChat
-    from .prompting import load_prompt
+    from .prompting import load_prompt, prompt_set
 
-    questions = tiny_questions(options.split, options.count)
-    prompt = load_prompt(options.method)
+    questions = tiny_questions(options.split, options.count, options.task)
+    prompt = load_prompt(options.method, prompt_set(options.task))
     _check_out(options.out)
     chat = LocalChat(_model_path(options.model), options.adapter)
     with Journal(options.out.with_suffix(".journal")) as journal:
@@ -298,11 +307,28 @@ def _serve(options: argparse.Namespace) -> None:
     serve(LocalChat(path, options.adapter), path.name, port=options.port)
 
 
+def _study(options: argparse.Namespace) -> None:
+    from .evaluation import write_outcomes
+    from .files import write_file
+    from .study import agents, forecast_study, run_study
+    from .tables import render_tables, study_tables
+
+    _check_out(options.out, folder=True)
+    print(forecast_study(agents(), options.workers))
+    if options.list:
+        return
+    rows = run_study(workers=options.workers)
+    write_outcomes(options.out / "study.csv.gz", rows)
+    text = render_tables(study_tables(rows))
+    write_file(options.out / "study.md", text)
+    print(f"{text}\n-> {options.out}")
+
+
 def _artifacts(options: argparse.Namespace) -> None:
     from .artifacts import stale_links
-    from .study import remake
+    from .study import LINKS, remake
 
-    for name in options.names:
+    for name in [*LINKS] if options.names == ["all"] else options.names:
         remake(name)
     problems = stale_links()
     if problems:
@@ -318,5 +344,6 @@ _COMMANDS = {
     "train": _train,
     "evaluate": _evaluate,
     "serve": _serve,
+    "study": _study,
     "artifacts": _artifacts,
 }

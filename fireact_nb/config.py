@@ -16,19 +16,17 @@ class FireActError(Exception):
 class Profile:
     """The models, prompts and sizes a notebook runs with; printed at the top of each run.
 
-    `teacher` and `student` name shipped models; `prompts` names a set in `prompts/`; `max_tokens`
-    is the longest turn an agent may write.
+    `teacher` and `student` name shipped models; `prompts` names a set in `prompts/`.
     """
 
     name: str
     teacher: str
     student: str
     prompts: str
-    max_tokens: int
 
 
 PROFILES = {
-    "tiny": Profile("tiny", teacher="teacher", student="student", prompts="tiny", max_tokens=96),
+    "tiny": Profile("tiny", teacher="teacher", student="student", prompts="tiny"),
 }
 
 

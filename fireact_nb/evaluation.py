@@ -130,7 +130,7 @@ def outcomes_of(
 
 
 def write_outcomes(path: str | Path, outcomes: Iterable[Outcome]) -> None:
-    """Write the table as .csv or .parquet, whole or not at all."""
+    """Write the table as .csv, .csv.gz or .parquet, whole or not at all."""
     rows = [astuple(outcome) for outcome in outcomes]
     if _suffix(path) == ".csv":
         # csv quotes a \r in a cell only when its own line end has one; git wants plain \n on disk.
@@ -152,10 +152,10 @@ def write_outcomes(path: str | Path, outcomes: Iterable[Outcome]) -> None:
 
 
 def read_outcomes(path: str | Path) -> list[Outcome]:
-    """The table from .csv or .parquet, anyone's; columns may stand in any order, more are ignored.
+    """The table from .csv, .csv.gz or .parquet, anyone's.
 
-    A missing column or a value of the wrong type is a FireActError naming column and line (for
-    Parquet: row).
+    Columns may stand in any order, more are ignored. A missing column or a value of the wrong type
+    is a FireActError naming column and line (for Parquet: row).
     """
     outcomes = []
     for where, row in _csv_rows(path) if _suffix(path) == ".csv" else _parquet_rows(path):
@@ -165,7 +165,7 @@ def read_outcomes(path: str | Path) -> list[Outcome]:
 
 
 def _suffix(path: str | Path) -> str:
-    suffix = Path(path).suffix.lower()
+    suffix = Path(str(path).lower().removesuffix(".gz")).suffix
     if suffix not in (".csv", ".parquet"):
         raise FireActError(f"{path} is neither .csv nor .parquet. Rename it to say which it is.")
     return suffix

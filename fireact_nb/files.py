@@ -6,9 +6,11 @@ Knows text, JSON and JSON lines in UTF-8; knows nothing of what the files mean.
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import os
 import threading
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,14 +21,22 @@ _NAMES = {dict: "object", list: "list"}
 
 
 def read_text(path: str | Path) -> str:
-    """The whole file, line ends untouched; a missing, empty or non-UTF-8 file is an error."""
+    """The whole file, line ends untouched; a missing, empty or non-UTF-8 file is an error.
+
+    A name that ends in .gz is unpacked.
+    """
     path = Path(path)
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        data = path.read_bytes()
+        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
     except FileNotFoundError as error:
         raise FireActError(
             f"There is no file {path}. Check the path (looked up from {Path.cwd()}), or make the "
             "file first with the step that writes it."
+        ) from error
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise FireActError(
+            f"{path} is not a whole gzip file ({error}). Download it or make it again."
         ) from error
     except OSError as error:
         raise FireActError(
@@ -89,11 +99,15 @@ def _why(error: Exception, text: str, within: bool = False) -> str:
 
 
 def write_file(path: str | Path, content: str | bytes) -> None:
-    """Write the whole file or leave the old one as it was; missing folders are made."""
+    """Write the whole file or leave the old one as it was; missing folders are made.
+
+    A name that ends in .gz is packed, without a time stamp: same content, same bytes.
+    """
     path = Path(path)
     part = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
     try:
         data = content if isinstance(content, bytes) else content.encode("utf-8")
+        data = gzip.compress(data, mtime=0) if path.suffix == ".gz" else data
         path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as file:
             file.write(data)

@@ -72,6 +72,11 @@ def load_prompt(method: str, name: str = "tiny") -> Prompt:
     return parse_prompt(path.read_text(encoding="utf-8"), method, name)
 
 
+def prompt_set(task: str) -> str:
+    """The tiny world's prompts for a task; Bamboogle is asked like HotpotQA, as in the paper."""
+    return f"tiny_{task}" if task in ("strategyqa", "mmlu") else "tiny"
+
+
 def parse_prompt(text: str, method: str, name: str) -> Prompt:
     """Read a prompt file's text; see the module's docstring for the form."""
     lines = [line for line in text.splitlines() if not line.startswith("#")]

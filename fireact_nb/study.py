@@ -1,34 +1,375 @@
-"""The experiments behind the notebooks, and the recipe of every shipped artifact.
+"""The experiments behind the notebooks: a grid of agents, and the recipe of every shipped artifact.
 
-Each recipe makes one link of the chain world -> tokenizer -> weights -> trajectories -> adapter ->
-outcomes from the links before it; `remake` runs one and enters it in the manifest. All of them can
-be killed and go on where they stopped.
+An `Agent` is a tiny model, prompted or fine-tuned on a mix of the teacher's trajectories, and what
+it is to play. `agents` lists the whole grid; `run_study` works through it with two processes and
+can be killed at any moment: a trained agent and a finished play are files of their own. Each `Link`
+makes one artifact of the chain world -> tokenizer -> weights -> trajectories -> adapters ->
+outcomes from the links before it; `remake` runs one and enters it in the manifest.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from .artifacts import DATA, RUNS, register, shipped, tiny_questions, tiny_search
+from .artifacts import (
+    DATA,
+    RUNS,
+    held_out_questions,
+    read_manifest,
+    register,
+    shipped,
+    tiny_questions,
+    tiny_search,
+)
 from .config import FireActError
-from .evaluation import Outcome, outcomes_of, write_outcomes
-from .files import write_file
+from .episode import Settings
+from .evaluation import Outcome, outcomes_of, read_outcomes, write_outcomes
+from .files import read_json, write_file
 from .formats import read_trajectories, write_trajectories
 from .generate import generate, successes
-from .journal import Journal
+from .journal import Journal, content_key
 from .local import LocalChat
 from .mixing import mix
-from .prompting import load_prompt
+from .prompting import load_prompt, prompt_set
+from .search import Bm25, Unreliable
 from .tasks import save_questions
 from .training import Recipe, fine_tune
+from .trajectory import Trajectory
 
-TEACHER_QUESTIONS = 1200
-TRAIN_ON = 500  # as many ReAct trajectories as in the paper
+STUDENTS = ("student", "student_code", "student_large", "student_large_code")
+MAIN = "student_large"  # the student of the experiments that the paper made with GPT-3.5
+SEEDS = (0, 1)  # of the four mixes, for every student
+VARIANT_SEEDS = (0,)  # of what is tried on the main student alone
+# Chosen on dev; the paper's own LoRA settings are in `paper.py`.
+RECIPE = Recipe(kind="lora", rank=8, alpha=16)
 PROMPTED = ("io", "cot", "react", "reflexion")
+# What the teacher plays: (task, method) -> how many training questions.
+TEACHER_PLAYS: Mapping[tuple[str, str], int] = {
+    ("hotpotqa", "react"): 1800,
+    ("hotpotqa", "cot"): 1200,
+    ("hotpotqa", "reflexion"): 1800,
+    ("strategyqa", "react"): 600,
+    ("strategyqa", "cot"): 700,
+    ("mmlu", "react"): 600,
+    ("mmlu", "cot"): 700,
+}
+# The paper's counts: HotpotQA's mix, and what multi-task training adds.
+REACT = (("hotpotqa react", 500),)
+COT = (("hotpotqa cot", 187),)
+REFLEXION = (("hotpotqa reflexion", 47),)
+MULTI_TASK = (*REACT, ("strategyqa react", 388), ("mmlu react", 456))
+MULTI_TASK_COT = (*MULTI_TASK, *COT, ("strategyqa cot", 380), ("mmlu cot", 469))
+MIXES: Mapping[str, tuple[tuple[str, int], ...]] = {
+    "react": REACT,
+    "react+cot": (*REACT, *COT),
+    "react+reflexion": (*REACT, *REFLEXION),
+    "all": (*REACT, *COT, *REFLEXION),
+}
+NOISE = ("none 0.5", "random 0.5")  # paper, Table 3
+SAMPLES = 3  # of one method, against three methods: the pass@k control
+TEMPERATURE = 0.6  # the paper's for Llama
+
+
+@dataclass(frozen=True)
+class Play:
+    """What an agent is to play: a task's test split under one condition."""
+
+    task: str = "hotpotqa"
+    condition: str = "normal"
+    temperature: float = 0.0
+    samples: int = 1
+    split: str = "test"
+
+
+@dataclass(frozen=True)
+class Agent:
+    """A tiny model with a way to act: prompted by `method`, or fine-tuned on `parts`.
+
+    `label` says what was done to the model, `parts` is (source of trajectories, count). The name of
+    a source is "task method"; with "unfiltered" behind it the failures are in it.
+    """
+
+    model: str
+    label: str
+    method: str = "fireact"
+    parts: tuple[tuple[str, int], ...] = ()
+    recipe: Recipe | None = None
+    plays: tuple[Play, ...] = (Play(),)
+
+    @property
+    def name(self) -> str:
+        """The agent's name in the outcomes table; seeds share it."""
+        return f"{self.model}, {self.label}"
+
+    @property
+    def seed(self) -> int:
+        return self.recipe.seed if self.recipe else 0
+
+    @property
+    def slug(self) -> str:
+        """The name as part of a file name, with the seed."""
+        words = "".join(c if c.isalnum() else " " for c in self.name).split()
+        return "_".join([*words, *([str(self.seed)] if self.recipe else [])])
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The artifacts it is made from."""
+        sources = dict.fromkeys(_artifact_of(source) for source, _ in self.parts)
+        return (self.model, *sources)
+
+
+def agents() -> list[Agent]:
+    """The whole grid: every cell of the paper's Tables 1-5 and Figures 3 and 4, in our world."""
+    grid = [_prompted("teacher", method) for method in ("io", "cot")]
+    grid += [_prompted("teacher", "react", Play(temperature=TEMPERATURE, samples=SAMPLES))]
+    grid += [_prompted("teacher", "reflexion")]
+    elsewhere = tuple(Play(task) for task in ("strategyqa", "mmlu", "bamboogle"))
+    noisy = tuple(Play(condition=condition) for condition in NOISE)
+    for model in STUDENTS:
+        main = model == MAIN
+        grid += [_prompted(model, "io", *(elsewhere if main else ()))]
+        grid += [_prompted(model, "cot")]
+        grid += [_prompted(model, "react", *((*elsewhere, *noisy) if main else ()))]
+    for seed in SEEDS:
+        for model in STUDENTS:
+            for name, parts in MIXES.items():
+                more: tuple[Play, ...] = ()
+                if model == MAIN and name in ("react", "react+cot"):
+                    more = (*noisy, Play("bamboogle"))
+                if model == MAIN and name == "react":
+                    more = (*noisy, *elsewhere)
+                    if seed == 0:
+                        more += (Play(temperature=TEMPERATURE, samples=SAMPLES),)
+                grid.append(_tuned(model, f"{name} {_sizes(parts)}", parts, seed, *more))
+    for seed in VARIANT_SEEDS:
+        grid += _variants(seed, elsewhere)
+    return grid
+
+
+def _variants(seed: int, elsewhere: tuple[Play, ...]) -> list[Agent]:
+    """What is tried on the main student alone."""
+    grid = []
+    for count in (100, 200, 1000):
+        grid.append(_tuned(MAIN, f"react {count}", (("hotpotqa react", count),), seed))
+    for kind, rate in (("qlora", RECIPE.rate), ("full", FULL_RATE)):
+        agent = _tuned(MAIN, f"react 500, {kind}", REACT, seed)
+        grid.append(replace(agent, recipe=replace(agent.recipe, kind=kind, rate=rate)))
+    for mask in ("all turns", "off"):
+        agent = _tuned(MAIN, f"react 500, mask {mask}", REACT, seed)
+        grid.append(replace(agent, recipe=replace(agent.recipe, mask=mask)))
+    grid += [
+        _tuned(MAIN, "react 500, failures kept", (("hotpotqa react unfiltered", 500),), seed),
+        _tuned(MAIN, "cot 187", COT, seed),
+        _tuned(MAIN, "reflexion 47", REFLEXION, seed),
+        _tuned(MAIN, "multi-task", MULTI_TASK, seed, *elsewhere),
+        _tuned(MAIN, "multi-task + cot", MULTI_TASK_COT, seed, *elsewhere),
+    ]
+    return grid
+
+
+FULL_RATE = 1e-3  # full fine-tuning moves every weight: a smaller step, chosen on dev
+
+
+def _prompted(model: str, method: str, *more: Play) -> Agent:
+    return Agent(model, f"{method}, 2 examples", method, plays=(Play(), *more))
+
+
+def _tuned(
+    model: str, label: str, parts: tuple[tuple[str, int], ...], seed: int, *more: Play
+) -> Agent:
+    return Agent(
+        model, label, parts=parts, recipe=replace(RECIPE, seed=seed), plays=(Play(), *more)
+    )
+
+
+def _sizes(parts: tuple[tuple[str, int], ...]) -> str:
+    return "+".join(str(count) for _, count in parts)
+
+
+# -- one agent ----------------------------------------------------------------------------------
+
+
+def train_agent(agent: Agent, progress: bool = False) -> Path:
+    """The folder of a fine-tuned agent's adapter; trains it unless that was done before.
+
+    Adapters are rounded to half precision before anything is measured with them, so that what is
+    shipped is what was measured.
+    """
+    folder = RUNS / "study" / "adapters" / f"{agent.slug}-{_fingerprint(agent)}"
+    mark = folder / "training.json"
+    if mark.exists():
+        return folder
+    assert agent.recipe is not None
+    chosen = mix(
+        {source: load_source(source) for source, _ in agent.parts},
+        dict(agent.parts),
+        agent.recipe.seed,
+        held_out=held_out_questions(),
+    )
+    done = fine_tune(shipped(agent.model), chosen, folder, agent.recipe, progress)
+    if agent.recipe.kind != "full":
+        _round_weights(folder / "adapter_model.safetensors")
+    record = {
+        **asdict(done),
+        "folder": agent.slug,
+        "agent": agent.name,
+        "seed": agent.seed,
+        "recipe": asdict(agent.recipe),
+        "saved_bytes": next(folder.glob("*model.safetensors")).stat().st_size,
+    }
+    write_file(mark, json.dumps(record, indent=1))
+    return folder
+
+
+def play_agent(agent: Agent, play: Play, progress: bool = False) -> list[Outcome]:
+    """The outcomes of one play, from its file if it was played before."""
+    name = f"{play.task} {play.split} {play.condition} {play.temperature:g}".replace(" ", "_")
+    path = RUNS / "study" / "plays" / f"{agent.slug}-{_fingerprint(agent)}" / f"{name}.csv.gz"
+    if path.exists():
+        return read_outcomes(path)
+    started = time.monotonic()
+    chat = _chat(agent)
+    questions = tiny_questions(play.split, task=play.task)
+    prompt = load_prompt(agent.method, prompt_set(play.task))
+    rows: list[Outcome] = []
+    for sample in range(play.samples):
+        rows += outcomes_of(
+            generate(
+                questions,
+                prompt,
+                chat,
+                make_search(play.condition, agent.seed),
+                Settings(temperature=play.temperature, seed=agent.seed, sample=sample),
+                progress=progress,
+            ),
+            questions,
+            agent.name,
+            chat.name,
+            agent.method if not agent.parts else "+".join(source for source, _ in agent.parts),
+            play.condition,
+            "shipped, fireact-nb artifacts study",
+        )
+    write_outcomes(path, rows)
+    with (path.parent / "seconds.txt").open("a", encoding="utf-8") as log:
+        log.write(f"{time.monotonic() - started:.1f}\n")  # training included, where it was needed
+    return rows
+
+
+def _chat(agent: Agent) -> LocalChat:
+    if not agent.parts:
+        return LocalChat(shipped(agent.model))
+    folder = train_agent(agent)
+    if agent.recipe and agent.recipe.kind == "full":
+        return LocalChat(folder)
+    return LocalChat(shipped(agent.model), folder)
+
+
+def make_search(condition: str, seed: int = 0) -> Bm25 | Unreliable:
+    """The tool under a condition: "normal", "none 0.5" or "random 0.5" (paper, Table 3)."""
+    if condition == "normal":
+        return tiny_search()
+    mode, p = condition.split()
+    return Unreliable(tiny_search(), float(p), mode, seed)  # type: ignore[arg-type]
+
+
+def load_source(source: str) -> list[Trajectory]:
+    """The teacher's trajectories a part of a mix is drawn from.
+
+    Successes only, unless "unfiltered" says otherwise; of Reflexion those that reached a reflection
+    and were rescued.
+    """
+    played = read_trajectories(shipped(_artifact_of(source)))
+    if source.endswith("unfiltered"):
+        return played
+    kept = successes(played)
+    return [t for t in kept if t.rounds >= 6] if source.endswith("reflexion") else kept
+
+
+def _artifact_of(source: str) -> str:
+    task, method, *_ = source.split()
+    return f"teacher_{task}_{method}"
+
+
+def _fingerprint(agent: Agent) -> str:
+    """Changes with what the agent is made from: stale results are never taken for new ones."""
+    manifest = read_manifest()
+    made_from = {name: manifest[name].sha256 for name in ("world", *agent.inputs)}
+    return content_key(made_from, asdict(agent.recipe) if agent.recipe else agent.method,
+                       agent.parts)[:8]  # fmt: skip
+
+
+def _round_weights(path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    weights = {name: tensor.to(torch.float16) for name, tensor in load_file(path).items()}
+    save_file(weights, path, metadata={"format": "pt"})
+
+
+# -- the whole grid -----------------------------------------------------------------------------
+
+
+def run_study(grid: Sequence[Agent] | None = None, workers: int = 2) -> list[Outcome]:
+    """Train and play every agent of the grid; what was done before is read from its files.
+
+    `workers` processes of one thread each: on two cores faster than one process of two threads.
+    """
+    from concurrent.futures import ProcessPoolExecutor, as_completed
+    from multiprocessing import get_context
+
+    grid = list(agents() if grid is None else grid)
+    with ProcessPoolExecutor(workers, get_context("spawn"), _use_one_thread) as pool:
+        running = {pool.submit(_work, agent): agent for agent in grid}
+        try:
+            for count, future in enumerate(as_completed(running), 1):
+                agent = running[future]
+                right, asked, seconds = future.result()
+                print(
+                    f"[{count}/{len(grid)}] {agent.name}, seed {agent.seed}: "
+                    f"{right / asked:.1%} of {asked}, {seconds:.0f} s",
+                    flush=True,
+                )
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return [row for agent in grid for play in agent.plays for row in play_agent(agent, play)]
+
+
+def _work(agent: Agent) -> tuple[int, int, float]:
+    rows = [play_agent(agent, play) for play in agent.plays]
+    return sum(o.correct for o in rows[0]), len(rows[0]), spent_seconds(agent)
+
+
+def spent_seconds(agent: Agent) -> float:
+    """What an agent's training and plays took so far, over all runs; 0 where nothing is done."""
+    log = RUNS / "study" / "plays" / f"{agent.slug}-{_fingerprint(agent)}" / "seconds.txt"
+    return sum(map(float, log.read_text(encoding="utf-8").split())) if log.exists() else 0.0
+
+
+def forecast_study(grid: Sequence[Agent], workers: int = 2) -> str:
+    """What the grid will take, by what it took when the shipped outcomes were made."""
+    took = {(r["agent"], r["seed"]): r["seconds"] for r in read_json(shipped("study_costs"))}
+    left = [a for a in grid if not spent_seconds(a)]
+    hours = sum(took.get((a.name, a.seed), 120.0) for a in left) / workers / 3600
+    return (
+        f"{len(left)} of {len(grid)} agents are still to be trained or played: about {hours:.1f} "
+        f"hours on {workers} cores like ours. It can be stopped at any time and goes on from there."
+    )
+
+
+def _use_one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+# -- the chain of artifacts ---------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -41,14 +382,15 @@ class Link:
 
 
 def write_world(folder: Path) -> None:
-    """Make the tiny world's files from its seed: passages and splits."""
-    from .tinyworld.questions import make_puzzles, make_questions
+    """Make the tiny world's files from its seed: passages and the splits of all tasks."""
+    from .tinyworld.questions import make_all_puzzles, make_questions
     from .tinyworld.world import make_world
 
     world = make_world()
     write_file(folder / "passages.txt", "".join(p + "\n" for p in world.passages))
-    for split, questions in make_questions(make_puzzles(world)).items():
-        save_questions(folder / f"hotpotqa_{split}.jsonl", questions)
+    for task, puzzles in make_all_puzzles(world).items():
+        for split, questions in make_questions(puzzles, task).items():
+            save_questions(folder / f"{task}_{split}.jsonl", questions)
 
 
 def write_tokenizer(folder: Path) -> None:
@@ -69,12 +411,12 @@ def write_model(name: str, folder: Path) -> None:
     shutil.copytree(made, folder, dirs_exist_ok=True)
 
 
-def write_teacher_trajectories(path: Path) -> None:
+def write_teacher_trajectories(task: str, method: str, path: Path) -> None:
     """Let the few-shot prompted teacher play training questions; failures are kept, too."""
-    with Journal(_journal("teacher_react")) as journal:
+    with Journal(_journal(f"teacher_{task}_{method}")) as journal:
         trajectories = generate(
-            tiny_questions("train", TEACHER_QUESTIONS),
-            load_prompt("react"),
+            tiny_questions("train", TEACHER_PLAYS[task, method], task),
+            load_prompt(method, prompt_set(task)),
             LocalChat(shipped("teacher")),
             tiny_search(),
             journal=journal,
@@ -82,61 +424,81 @@ def write_teacher_trajectories(path: Path) -> None:
     write_trajectories(path, trajectories)
 
 
-def write_adapter(folder: Path) -> None:
-    """Fine-tune the student by QLoRA on successes of the teacher, seed 0."""
-    kept = successes(read_trajectories(shipped("teacher_react")))
-    held_out = tiny_questions("dev") + tiny_questions("test")
-    train = mix({"react": kept}, {"react": min(TRAIN_ON, len(kept))}, held_out=held_out)
-    made = RUNS / "adapters" / "student_react"
-    fine_tune(shipped("student"), train, made, Recipe())
-    shutil.copytree(made, folder, dirs_exist_ok=True)
+def write_adapter(agent: Agent, folder: Path) -> None:
+    """Fine-tune an agent of the grid and keep what is needed to load it."""
+    made = train_agent(agent)
+    for name in ("adapter_config.json", "adapter_model.safetensors", "recipe.json"):
+        write_file(folder / name, (made / name).read_bytes())
 
 
 def write_dev_outcomes(path: Path) -> None:
-    """Teacher and student prompted by every method, and the fine-tuned student, on all of dev."""
+    """On dev: teacher and students prompted by every method, and each student fine-tuned once."""
+    rows: list[Outcome] = []
+    for agent in dev_agents():
+        rows += play_agent(agent, Play(split="dev"))
     command = "fireact-nb artifacts dev_outcomes"
-    rows: list[Outcome] = []
-    rows += _play_dev("teacher", None, PROMPTED, command)
-    rows += _play_dev("student", None, PROMPTED, command)
-    rows += _play_dev("student", shipped("student_react"), ("fireact",), command)
-    write_outcomes(path, rows)
+    write_outcomes(path, [replace(row, provenance=f"shipped, {command}") for row in rows])
 
 
-def _play_dev(
-    model: str, adapter: Path | None, methods: tuple[str, ...], command: str
-) -> list[Outcome]:
-    questions = tiny_questions("dev")
-    chat = LocalChat(shipped(model), adapter)
-    rows: list[Outcome] = []
-    with Journal(_journal(f"dev_{chat.name}")) as journal:
-        for method in methods:
-            trajectories = generate(
-                questions, load_prompt(method), chat, tiny_search(), journal=journal
-            )
-            agent = f"{model}, fine-tuned" if adapter else f"{model}, {method}, 2 examples"
-            rows += outcomes_of(
-                trajectories, questions, agent, chat.name, method, provenance=f"shipped, {command}"
-            )
-    return rows
+def dev_agents() -> list[Agent]:
+    """What is shown of dev: prompts and settings were chosen on it."""
+    tuned = [_tuned(model, "react 500", REACT, 0) for model in STUDENTS]
+    return [_prompted(m, method) for m in ("teacher", *STUDENTS) for method in PROMPTED] + tuned
+
+
+def write_study(path: Path) -> None:
+    """The outcomes of the whole grid on test."""
+    write_outcomes(path, run_study())
+
+
+def write_study_costs(path: Path) -> None:
+    """What each agent of the grid took, and for the fine-tuned ones how the training went."""
+    records = []
+    for agent in agents():
+        record = {"agent": agent.name, "seed": agent.seed, "seconds": round(spent_seconds(agent))}
+        if agent.parts:
+            record["training"] = read_json(train_agent(agent) / "training.json", dict)
+        records.append(record)
+    write_file(path, json.dumps(records, indent=1))
 
 
 def _journal(name: str) -> Path:
     return RUNS / "journals" / f"{name}.jsonl"
 
 
-LINKS = {
+def shipped_agents() -> list[Agent]:
+    """The fine-tuned agents whose adapters are shipped: seed 0, bar full fine-tuning."""
+    return [
+        a for a in agents()
+        if a.parts and a.recipe and a.recipe.seed == 0 and a.recipe.kind != "full"
+    ]  # fmt: skip
+
+
+MODELS = ("teacher", *STUDENTS)
+LINKS: dict[str, Link] = {
     "world": Link("tinyworld", (), write_world),
     "tokenizer": Link("tokenizer", ("world",), write_tokenizer),
-    "teacher": Link("models/teacher", ("world", "tokenizer"), partial(write_model, "teacher")),
-    "student": Link("models/student", ("world", "tokenizer"), partial(write_model, "student")),
-    "teacher_react": Link(
-        "trajectories/teacher_react.jsonl", ("world", "teacher"), write_teacher_trajectories
-    ),
-    "student_react": Link("adapters/student_react", ("student", "teacher_react"), write_adapter),
-    "dev_outcomes": Link(
-        "outcomes/dev.csv", ("world", "teacher", "student", "student_react"), write_dev_outcomes
-    ),
+    **{
+        name: Link(f"models/{name}", ("world", "tokenizer"), partial(write_model, name))
+        for name in MODELS
+    },
+    **{
+        f"teacher_{task}_{method}": Link(
+            f"trajectories/teacher_{task}_{method}.jsonl.gz",
+            ("world", "teacher"),
+            partial(write_teacher_trajectories, task, method),
+        )
+        for task, method in TEACHER_PLAYS
+    },
+    **{
+        agent.slug: Link(f"adapters/{agent.slug}", agent.inputs, partial(write_adapter, agent))
+        for agent in shipped_agents()
+    },
 }
+_MADE = tuple(name for name in LINKS if name != "tokenizer")
+LINKS["dev_outcomes"] = Link("outcomes/dev.csv.gz", _MADE, write_dev_outcomes)
+LINKS["study"] = Link("outcomes/study.csv.gz", _MADE, write_study)
+LINKS["study_costs"] = Link("outcomes/study_costs.json", ("study",), write_study_costs)
 
 
 def remake(name: str) -> None:

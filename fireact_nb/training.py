@@ -7,6 +7,7 @@ will be evaluated. Uses transformers' Trainer, peft and bitsandbytes.
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import time
@@ -60,6 +61,25 @@ class Training:
     saved_bytes: int
     seconds: float
     losses: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True)
+class TrainingForecast:
+    """What a fine-tuning run will take. Memory in GiB; seconds from one timed step."""
+
+    examples: int
+    tokens: int
+    steps: int
+    needed_gib: float
+    free_gib: float
+    seconds: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.examples} trajectories, {self.tokens:,} tokens in {self.steps} steps: about "
+            f"{self.seconds / 60:.1f} minutes (one step timed), "
+            f"{self.needed_gib:.1f} of {self.free_gib:.1f} GiB"
+        )
 
 
 @dataclass(frozen=True)
@@ -142,9 +162,9 @@ def fine_tune(
 ) -> Training:
     """Fine-tune `model` on trajectories and save the adapter (or the full model) in `folder`.
 
-    A run that was killed goes on from its last complete checkpoint when called again with the same
-    folder; a finished one is trained anew. Raises FireActError when there is nothing to train on or
-    too little memory.
+    With `progress` it opens with its forecast. A run that was killed goes on from its last complete
+    checkpoint when called again with the same folder; a finished one is trained anew. Raises
+    FireActError when there is nothing to train on or too little memory.
     """
     quiet_libraries()
     from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments, set_seed
@@ -161,6 +181,9 @@ def fine_tune(
     started = time.monotonic()
     network, tokenizer = prepare(model, recipe)
     examples = [encode(t, tokenizer, recipe.mask, recipe.max_length) for t in trajectories]
+    if progress:
+        print(_forecast(network, tokenizer, examples, model, recipe))
+        set_seed(recipe.seed)
     cpu = network.device.type == "cpu"
     half = {} if cpu else {"bf16": _is_bf16(network), "fp16": not _is_bf16(network)}
     tokenizer.padding_side = "right"
@@ -245,26 +268,74 @@ def prepare(model: str | Path, recipe: Recipe) -> tuple[Any, Any]:
     return get_peft_model(network, config), tokenizer
 
 
-def check_memory(model: str | Path, recipe: Recipe) -> None:
-    """Refuse a run that cannot fit, before it starts.
+def forecast_training(
+    model: str | Path, trajectories: Sequence[Trajectory], recipe: Recipe | None = None
+) -> TrainingForecast:
+    """What `fine_tune` will take, before it starts: loads the model and times one step."""
+    recipe = recipe or Recipe()
+    network, tokenizer = prepare(model, recipe)
+    examples = [encode(t, tokenizer, recipe.mask, recipe.max_length) for t in trajectories]
+    return _forecast(network, tokenizer, examples, model, recipe)
 
-    Counts weights at the recipe's precision, and for full fine-tuning gradients and AdamW's two
-    moments; adds a fifth for activations. Only local folders are checked.
+
+def _forecast(
+    network: Any, tokenizer: Any, examples: Sequence[Example], model: str | Path, recipe: Recipe
+) -> TrainingForecast:
+    """Times a batch of examples of middling length, after one to warm up; changes no weight."""
+    import torch
+
+    ordered = sorted(examples, key=lambda e: len(e.input_ids))
+    middle = max(0, (len(ordered) - recipe.batch) // 2)
+    batch = ordered[middle : middle + recipe.batch]
+    width = len(batch[-1].input_ids)
+    ids = torch.tensor([[*e.input_ids, *[0] * (width - len(e.input_ids))] for e in batch])
+    ids = ids.to(network.device)
+    for _ in range(2):
+        started = time.monotonic()
+        network(input_ids=ids, labels=ids).loss.backward()
+        if ids.is_cuda:
+            torch.cuda.synchronize()
+        step = time.monotonic() - started
+        network.zero_grad(set_to_none=True)
+    tokens = sum(len(e.input_ids) for e in examples) * recipe.epochs
+    needed, free = memory_needed(model, recipe), free_memory()
+    return TrainingForecast(
+        examples=len(examples),
+        tokens=tokens,
+        steps=math.ceil(len(examples) / recipe.batch) * recipe.epochs,
+        needed_gib=needed / 2**30,
+        free_gib=free / 2**30,
+        seconds=step * tokens / sum(len(e.input_ids) for e in batch),
+    )
+
+
+def memory_needed(model: str | Path, recipe: Recipe) -> float:
+    """Bytes for weights, gradients and AdamW's two moments, and a fifth for activations.
+
+    Counts the weights at the recipe's precision; only of local folders (0 for others).
     """
     weights = Path(model) / "model.safetensors"
     if not weights.exists():
-        return
-    import torch
-
+        return 0.0
     parameters = weights.stat().st_size / 2  # shipped in float16
     bytes_each = {"qlora": 0.6 + 0.3, "lora": 4 + 0.3, "full": 16}[recipe.kind]
-    needed = parameters * bytes_each * 1.2
-    if torch.cuda.is_available():
-        free = torch.cuda.mem_get_info()[0]
-    else:
-        import psutil
+    return parameters * bytes_each * 1.2
 
-        free = psutil.virtual_memory().available
+
+def free_memory() -> int:
+    """Free bytes where the training would run: of the GPU if there is one."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.mem_get_info()[0]
+    import psutil
+
+    return psutil.virtual_memory().available
+
+
+def check_memory(model: str | Path, recipe: Recipe) -> None:
+    """Refuse a run that cannot fit, before it starts."""
+    needed, free = memory_needed(model, recipe), free_memory()
     if needed > free:
         raise FireActError(
             f"Training {Path(model).name} by {recipe.kind} needs about {needed / 2**30:.1f} GiB "

@@ -21,8 +21,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-Method = Literal["io", "cot", "react", "reflexion", "fireact"]
-State = Literal["finished", "out of rounds", "malformed", "context full", "refused", "failed"]
 STATES: tuple[str, ...] = (
     "finished",
     "out of rounds",

@@ -83,7 +83,7 @@ def show_side_by_side(
 ) -> Shown:
     """Two trajectories next to each other (one below the other where the page is narrow)."""
     html = (
-        f'<style>{_CSS}</style>\n'
+        f"<style>{_CSS}</style>\n"
         '<div class="traj-pair" role="group" aria-label="Two trajectories">\n'
         f"{_section(left, titles[0])}\n{_section(right, titles[1])}\n</div>"
     )

@@ -13,12 +13,12 @@ import math
 import platform
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..config import FireActError
-from .text import MIX, write_documents
+from .text import CODE_SHARE, MIX, TASK_MIX, write_documents
 from .world import SEED
 
 if TYPE_CHECKING:
@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Size:
-    """A model's shape, plain Llama: RMSNorm, SwiGLU, rotary positions, tied embeddings."""
+    """A model's shape, plain Llama: RMSNorm, SwiGLU, rotary positions, tied embeddings.
+
+    `tokens` is what the shipped model was trained on; with `code` a fifth of them are code-like.
+    """
 
     width: int
     layers: int
@@ -36,15 +39,18 @@ class Size:
     mlp: int
     tokens: int
     rate: float
+    code: bool = False
 
 
-# Tokens: what the shipped models were trained on; --tokens overrides it. The student's size was
-# chosen on dev (128 questions), as a weak model that fine-tuning can teach something: few-shot
-# ReAct reached 0.76 with 1.5M parameters and 6M tokens, 0.16 with 1.5M and 2.5M tokens, and 0.29
-# with these 0.8M and 3M.
+# The code students read the text of the others and code between it, so theirs are more tokens.
+_SMALL = Size(width=96, layers=6, heads=4, mlp=256, tokens=3_000_000, rate=5e-3)
+_LARGE = Size(width=128, layers=6, heads=4, mlp=384, tokens=2_400_000, rate=4e-3)
 MODELS: Mapping[str, Size] = {
-    "teacher": Size(width=192, layers=6, heads=6, mlp=512, tokens=7_000_000, rate=4e-3),
-    "student": Size(width=96, layers=6, heads=4, mlp=256, tokens=3_000_000, rate=5e-3),
+    "teacher": Size(width=192, layers=6, heads=6, mlp=512, tokens=5_500_000, rate=4e-3),
+    "student": _SMALL,
+    "student_code": replace(_SMALL, tokens=3_800_000, code=True),
+    "student_large": _LARGE,
+    "student_large_code": replace(_LARGE, tokens=3_000_000, code=True),
 }
 CONTEXT = 1024  # tokens a row
 ROWS = 4  # rows a step
@@ -87,18 +93,20 @@ def build_model(size: Size, vocabulary: int, seed: int) -> LlamaForCausalLM:
     return LlamaForCausalLM(config).float()
 
 
-def make_rows(tokenizer: PreTrainedTokenizerFast, step: int, rows: int = ROWS) -> torch.Tensor:
+def make_rows(
+    tokenizer: PreTrainedTokenizerFast, step: int, rows: int = ROWS, code: bool = False
+) -> torch.Tensor:
     """The token rows of one step, shape (rows, CONTEXT + 1); they depend on the step alone."""
     import torch
 
     return torch.tensor(
-        [_make_row(tokenizer, f"{SEED}/{step * rows + row}") for row in range(rows)]
+        [_make_row(tokenizer, f"{SEED}/{step * rows + row}", code) for row in range(rows)]
     )
 
 
-def _make_row(tokenizer: PreTrainedTokenizerFast, seed: str) -> list[int]:
+def _make_row(tokenizer: PreTrainedTokenizerFast, seed: str, code: bool) -> list[int]:
     row: list[int] = []
-    for document in write_documents(seed):
+    for document in write_documents(seed, code):
         if isinstance(document, str):
             text = tokenizer.bos_token + document
         else:
@@ -124,7 +132,7 @@ def pretrain(
     seed: int = 0,
     threads: int = 1,
 ) -> Path:
-    """Train `name` ("teacher" or "student") in folder `run`, going on from its last checkpoint.
+    """Train `name`, one of MODELS, in folder `run`, going on from its last checkpoint.
 
     Writes `log.jsonl` (a line every 20 steps), `checkpoint/` and at the end `model/` (float16
     safetensors, tokenizer, model card). Returns the model folder. Raises FireActError for an
@@ -146,7 +154,7 @@ def pretrain(
     model.train()
     for step in range(done.step, steps):
         rate = rate_at(size, step, steps)
-        rows = make_rows(tokenizer, step)
+        rows = make_rows(tokenizer, step, code=size.code)
         logits = model(input_ids=rows[:, :-1]).logits
         loss = torch.nn.functional.cross_entropy(
             logits.reshape(-1, logits.shape[-1]), rows[:, 1:].reshape(-1)
@@ -253,6 +261,7 @@ def _ship(run: Path, model: Any, tokenizer: Any, size: Size, seed: int) -> Path:
 def _card(log: list[dict[str, Any]], size: Size, seed: int, weights: str, model: Any) -> str:
     last = log[-1]
     parameters = sum(p.numel() for p in model.parameters())
+    code = f"; {CODE_SHARE:.0%} of the documents are code" if size.code else ""
     marks = [log[round(i * (len(log) - 1) / 9)] for i in range(10)]
     rows = "\n".join(f"| {e['tokens'] / 1e6:.2f} | {e['loss']:.3f} |" for e in marks)
     return f"""---
@@ -265,7 +274,8 @@ MLP {size.mlp}, tied embeddings, vocabulary {model.config.vocab_size}), pretrain
 the text of the tiny world. It knows nothing else: no fact about the real world can be asked of it.
 
 - Command: `fireact-nb pretrain {last["model"]} --tokens {last["tokens"]}` (seed {seed})
-- Tokens: {last["tokens"]:,}, rows of {CONTEXT}, {ROWS} rows a step; mix {dict(MIX)}
+- Tokens: {last["tokens"]:,}, rows of {CONTEXT}, {ROWS} rows a step
+- Text: mix of documents {dict(MIX)}, of tasks {dict(TASK_MIX)}{code}
 - Optimizer: Muon (matrices), AdamW (the rest), rate {size.rate}, last {DECAY:.0%} falling
 - Hardware: {platform.machine()} CPU, {last["seconds"] / 60:.0f} minutes beside other work
 - SHA-256 of model.safetensors (float16): `{weights}`

@@ -17,7 +17,7 @@ from functools import cache, cached_property
 
 from ..search import NOTHING, Bm25
 from ..trajectory import Message
-from .questions import Puzzle, draw_form, fill_form, make_puzzles
+from .questions import Puzzle, choice, draw_form, fill_form, make_all_puzzles
 from .world import Entity, World, make_world
 
 FRESH_SIZES = {
@@ -33,6 +33,9 @@ MIX: Mapping[str, float] = {
     "react": 0.28,
     "reflexion": 0.06,
 }
+
+TASK_MIX: Mapping[str, float] = {"hotpotqa": 0.64, "strategyqa": 0.2, "mmlu": 0.16}
+CODE_SHARE = 0.4  # of the documents of the code students; a fifth of their tokens
 
 
 @dataclass(frozen=True)
@@ -69,26 +72,46 @@ _NEEDS = {
     "author": "author", "founder": "founder", "city": "city", "country": "country",
     "year": "year", "genre": "genre", "capital": "capital", "currency": "currency",
 }  # fmt: skip
-# What to type into the search box. The first wordings use the words of the pages, the last the
-# words of the question, which find a snippet that lacks the fact more often.
+# What to type into the search box: in the words of the commonest way a page puts it, of the second,
+# of the third. What hits one page's wording misses another's.
 _QUERIES: Mapping[tuple[str, str], tuple[str, ...]] = {
-    ("film", "director"): ("{s} directed by", "who directed {s}", "{s} director"),
-    ("film", "star"): ("{s} starring", "{s} directed starring", "{s} star"),
-    ("film", "year"): ("{s} film", "{s} film year", "{s} year"),
-    ("book", "author"): ("{s} written by", "{s} novel by", "{s} author"),
-    ("book", "year"): ("{s} novel", "{s} novel year", "{s} year"),
-    ("company", "founder"): ("{s} founded by", "who founded {s}", "{s} founder"),
-    ("company", "city"): ("{s} company based", "{s} company head office", "{s} city"),
-    ("company", "year"): ("{s} founded", "when was {s} founded", "{s} year"),
-    ("person", "birth_city"): ("{s} born in", "where was {s} born", "{s} birth city"),
-    ("person", "birth_year"): ("{s} born", "when was {s} born", "{s} birth year"),
-    ("person", "university"): ("{s} studied at", "{s} graduated university", "{s} university"),
-    ("person", "spouse"): ("{s} married to", "{s} married", "{s} spouse"),
-    ("person", "occupation"): ("{s} works as", "{s} known as", "{s} occupation"),
-    ("university", "city"): ("{s} university in city", "where is {s} university", "{s} city"),
-    ("university", "year"): ("{s} opened", "{s} founded opened", "{s} year"),
-    ("city", "country"): ("{s} city", "{s} city in", "{s} country"),
-    ("city", "year"): ("{s} founded", "{s} settled founded", "{s} year"),
+    ("film", "director"): ("{s} directed by", "{s} work by director", "who made {s}"),
+    ("film", "star"): ("{s} starring", "{s} work with", "who plays in {s}"),
+    ("film", "year"): ("{s} film of", "{s} film from", "{s} film year"),
+    ("book", "author"): ("{s} written by", "{s} author", "{s} from the pen of"),
+    ("book", "genre"): ("{s} novel", "{s} novel story", "{s} novel genre"),
+    ("book", "year"): ("{s} novel of", "{s} novel from", "{s} novel year"),
+    ("company", "founder"): ("{s} founded by", "who started {s}", "{s} set up by"),
+    ("company", "city"): ("{s} company based", "{s} company head office", "{s} company city"),
+    ("company", "year"): ("{s} founded in", "{s} started in", "{s} set up since"),
+    ("person", "birth_city"): ("{s} born in", "{s} native of", "{s} came to the world in"),
+    ("person", "birth_year"): (
+        "when was {s} born",
+        "{s} native year",
+        "{s} came to the world when",
+    ),
+    ("person", "university"): ("{s} studied at", "{s} graduated from", "{s} old student of"),
+    ("person", "spouse"): ("{s} married to", "{s} husband or wife", "{s} shares a home with"),
+    ("person", "occupation"): ("{s} works as", "{s} known as", "{s} profession"),
+    ("university", "city"): ("{s} university in", "where is {s} university", "{s} city"),
+    ("university", "year"): ("{s} opened", "{s} founded", "{s} opened founded"),
+    ("city", "country"): ("{s} city in", "{s} a city of", "{s} country city"),
+    ("city", "year"): ("{s} founded", "{s} settled", "{s} settled founded"),
+    ("country", "capital"): ("{s} capital", "capital of {s}", "{s} capital city"),
+    ("country", "currency"): ("{s} currency", "currency of {s}", "{s} currency money"),
+}
+# What a reflection turns to: the words of all ways at once, which find any of them.
+_BROAD: Mapping[tuple[str, str], str] = {
+    ("film", "director"): "{s} directed director made",
+    ("film", "star"): "{s} starring with plays",
+    ("book", "author"): "{s} written author pen",
+    ("company", "founder"): "{s} founded started set up",
+    ("company", "year"): "{s} founded started since",
+    ("person", "birth_city"): "{s} born native world",
+    ("person", "birth_year"): "{s} born native came",
+    ("person", "university"): "{s} studied graduated student",
+    ("person", "spouse"): "{s} married husband home",
+    ("person", "occupation"): "{s} works known profession",
 }
 
 
@@ -107,6 +130,11 @@ def conclude(puzzle: Puzzle, names: list[str], values: list[str]) -> str:
     if puzzle.kind == "same":
         verdict = "the same" if puzzle.answer == "yes" else "different"
         return f"{values[0]} and {values[1]} are {verdict}, so the answer is {puzzle.answer}."
+    if puzzle.kind == "choice":
+        return f"{values[0]} is option {puzzle.answer}, so the answer is {puzzle.answer}."
+    if puzzle.kind == "before":
+        order = "before" if puzzle.answer == "yes" else "after"
+        return f"{values[0]} is {order} {values[1]}, so the answer is {puzzle.answer}."
     first, second = sorted(values)
     return f"{first} is before {second}, so the answer is {puzzle.answer}."
 
@@ -145,32 +173,39 @@ def play_react(
     thought = "I need " + need(puzzle.hops[0][1], names[0]) + "."
     for hop, (title, relation) in enumerate(puzzle.hops):
         entity = scene.world.entities[title]
-        wanted = entity.passage_with(relation)
+        wanted = {entity.passage_with(relation)}
+        if relation == "spouse":  # told on both pages
+            wanted.add(scene.world.linked(entity, relation).passage_with(relation))
         queries = [*_QUERIES[entity.kind, relation]]
         rng.shuffle(queries)
-        if rng.random() < 0.75:  # mostly ask in the words of the pages first
-            queries.sort(key=_QUERIES[entity.kind, relation][-1].__eq__)
+        if rng.random() < 0.75:  # mostly ask in the words of most pages first
+            queries = [*_QUERIES[entity.kind, relation]]
         if title != names[hop] and rng.random() < 0.5:
-            queries = [
-                q.replace("{s}", "{s} " + title[len(names[hop]) + 1 :].strip("()")) for q in queries
-            ]
-        if reflect:  # after many failures: short and plain
-            queries += ["{s}", "page of {s}", "{s} facts"]
-        for wording in queries:
+            addition = title[len(names[hop]) + 1 :].strip("()")
+            queries = [q.replace("{s}", "{s} " + addition) for q in queries]
+        broad = _BROAD.get((entity.kind, relation)) if reflect else None
+        if broad:
+            queries += [broad, *queries]
+        lack = ""
+        while queries:
+            change = broad in queries and len(messages) // 2 + 1 >= min(REFLECTIONS)
+            wording = queries.pop(queries.index(broad) if change else 0)
+            if lack:
+                ask = "ask with several words at once" if change else "word it differently"
+                thought = f"{lack} I will {ask}."
             query = wording.format(s=names[hop])
             act(thought, style.search, query)
             seen = scene.tool.search(query)
             if rng.random() < noise:
                 seen = NOTHING if rng.random() < 0.6 else rng.choice(scene.tool.passages)
             messages.append({"role": "user", "content": f"{style.observation}: {seen}"})
-            if seen == wanted:
+            if seen in wanted:
                 break
             lack = (
                 "Nothing came back."
                 if seen == NOTHING
                 else f"This does not tell {need(relation, names[hop])}."
             )
-            thought = f"{lack} I will word it differently."
         else:
             return None
         values.append(entity.facts[relation])
@@ -212,8 +247,8 @@ def play_io(puzzle: Puzzle, style: Style) -> list[Message]:
 class Library:
     """Draws documents: plain strings, or conversations for the chat template."""
 
-    def __init__(self, world: World, puzzles: list[Puzzle]) -> None:
-        """`puzzles` are the compositions over the real world that may be shown ("pretrain")."""
+    def __init__(self, world: World, puzzles: Mapping[str, list[Puzzle]]) -> None:
+        """`puzzles`: by task, the questions on the real world that may be shown ("pretrain")."""
         self.world, self.puzzles = world, puzzles
         self._entities = list(world.entities.values())
         self._weights = [_popularity(e) for e in self._entities]
@@ -233,7 +268,7 @@ class Library:
 
     @staticmethod
     def _page(entity: Entity, rng: random.Random) -> str:
-        page = replace(entity, wording=rng.randrange(2))
+        page = replace(entity, wording=rng.randrange(6))
         sentences = list(page.sentences)
         if rng.random() < 0.5:
             return "\n".join(f"{entity.title}: {s}" for s in sentences)
@@ -247,10 +282,11 @@ class Library:
 
     def _dialogues(self, kind: str, rng: random.Random, scene: Scene) -> list[Message]:
         style = draw_style(rng)
+        task = rng.choices(list(TASK_MIX), list(TASK_MIX.values()))[0]
         count = 1 if rng.random() < 0.1 else rng.randint(3, 4)
         messages: list[Message] = []
         while count > 0:
-            episode = self._episode(kind, rng, scene, style)
+            episode = self._episode(kind, task, rng, scene, style)
             if episode:
                 messages += episode
                 count -= 1
@@ -259,14 +295,18 @@ class Library:
         return messages
 
     def _episode(
-        self, kind: str, rng: random.Random, scene: Scene, style: Style
+        self, kind: str, task: str, rng: random.Random, scene: Scene, style: Style
     ) -> list[Message] | None:
         if kind in ("io", "cot"):
             if rng.random() < 0.5:
                 return self._single_hop(kind, rng, style)
-            puzzle = rng.choice(self.puzzles)
+            puzzle = rng.choice(self.puzzles[task])
+            if puzzle.kind == "choice":  # other options every time, so that letters mean nothing
+                ((title, relation),) = puzzle.hops
+                entity = self.world.entities[title]
+                puzzle = choice(self.world, rng, entity, relation, rng.randrange(2)) or puzzle
             return play_io(puzzle, style) if kind == "io" else play_cot(self.world, puzzle, style)
-        puzzle = fill_form(scene.world, rng, draw_form(rng))
+        puzzle = fill_form(scene.world, rng, draw_form(rng, task))
         if not puzzle:
             return None
         if kind == "reading":
@@ -297,17 +337,69 @@ class Library:
         return [{"role": "user", "content": f"{context}\n{question['content']}"}, answer]
 
 
+def write_code(world: World, rng: random.Random) -> str:
+    """A small program over a fresh world, its output in comments: what a code model reads."""
+    kind = rng.choice(("person", "film", "book", "company"))
+    sample = rng.sample(world.kind(kind), rng.randint(3, 5))
+    entities = list({e.name: e for e in sample}.values())  # no namesakes: names are keys
+    relation = rng.choice([r for r in entities[0].facts if all(r in e.facts for e in entities)])
+    year = "birth_year" if kind == "person" else "year"
+    rows = {
+        e.name: {relation: _plain(e.facts[relation]), year: int(e.facts[year])} for e in entities
+    }
+    table = "\n".join(f"    {name!r}: {row}," for name, row in rows.items())
+    a, b = rng.sample(entities, 2)
+    lines = [f"{kind}s = {{\n{table}\n}}"]
+    for _ in range(rng.randint(1, 2)):
+        task = rng.randrange(4)
+        if task == 0:
+            lines += [
+                f"def get_{relation}(name):\n    return {kind}s[name][{relation!r}]",
+                f"print(get_{relation}({a.name!r}))  # {a.facts[relation]}",
+            ]
+        elif task == 1:
+            same = a.facts[relation] == b.facts[relation]
+            lines += [
+                f"left = {kind}s[{a.name!r}][{relation!r}]\n"
+                f"right = {kind}s[{b.name!r}][{relation!r}]",
+                f"print(left == right)  # {same}",
+            ]
+        elif task == 2:
+            first = min(entities, key=lambda e: int(e.facts[year]))
+            lines += [
+                f"first = min({kind}s, key=lambda name: {kind}s[name][{year!r}])",
+                f"print(first)  # {first.name}",
+            ]
+        else:
+            later = [e.name for e in entities if int(e.facts[year]) > int(a.facts[year])]
+            lines += [
+                f"later = [name for name, x in {kind}s.items() if x[{year!r}] > {a.facts[year]}]",
+                f"print(later)  # {later}",
+            ]
+    return "\n".join(lines)
+
+
+def _plain(value: str) -> str | int:
+    return int(value) if value.isdigit() else value
+
+
 def _popularity(entity: Entity) -> float:
     """Zipf: read often in the head, one page in ten from the tail."""
     return (1 / (entity.rank + 10) ** 0.7) * (1.0 if entity.head else 0.15)
 
 
-def write_documents(seed: str) -> Iterator[str | list[Message]]:
-    """Endless documents for one seed; a block of text of its own for every seed."""
+def write_documents(seed: str, code: bool = False) -> Iterator[str | list[Message]]:
+    """Endless documents for one seed; a block of text of its own for every seed.
+
+    With `code`, code-like documents stand between the same documents as without.
+    """
     library = open_library()
     rng = random.Random(f"text/{seed}")
+    dice = random.Random(f"code/{seed}")
     scene = Scene(make_world(seed, FRESH_SIZES, library.world.words))
     while True:
+        while code and dice.random() < CODE_SHARE:
+            yield write_code(scene.world, dice)
         yield library.draw(rng, scene)
 
 
@@ -315,4 +407,5 @@ def write_documents(seed: str) -> Iterator[str | list[Message]]:
 def open_library() -> Library:
     """The library over the shipped world, built once a process."""
     world = make_world()
-    return Library(world, make_puzzles(world)["pretrain"])
+    made = make_all_puzzles(world)
+    return Library(world, {task: made[task]["pretrain"] for task in TASK_MIX})

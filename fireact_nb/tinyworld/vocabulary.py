@@ -27,8 +27,8 @@ CHAT_TEMPLATE = (
 def train_tokenizer(documents: int = 4000) -> PreTrainedTokenizerFast:
     """Train on the dialogues of the pretraining text; the same bytes every time.
 
-    Dialogues only (fresh worlds), so that no name of the real world becomes a token of its own and
-    head and tail names cost the same.
+    Dialogues and code only (fresh worlds), so that no name of the real world becomes a token of its
+    own and head and tail names cost the same.
     """
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
@@ -64,10 +64,12 @@ def train_tokenizer(documents: int = 4000) -> PreTrainedTokenizerFast:
 
 def _sample(documents: int) -> Iterator[str]:
     for block in range(documents // 8):
-        for document in itertools.islice(write_documents(f"tokenizer/{block}"), 8):
+        for document in itertools.islice(write_documents(f"tokenizer/{block}", code=True), 8):
             if not isinstance(document, str):
                 for message in document:
                     yield message["content"]
+            elif "\nprint(" in document:
+                yield document
 
 
 def save_tokenizer(folder: Path) -> None:

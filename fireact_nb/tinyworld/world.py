@@ -157,6 +157,9 @@ class Entity:
         return self.passages[place]
 
 
+# How often a page is worded in the first, second or third way. Search ranks by words, so a query in
+# the words of the commonest way misses the other pages, and a second, reworded search pays.
+_WORDINGS = (0.62, 0.24, 0.14)
 # For each kind: (relations stated, wordings of the sentence).
 _SENTENCES: Mapping[str, tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]] = {
     "country": (
@@ -173,25 +176,32 @@ _SENTENCES: Mapping[str, tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]] = 
         (("year",), ("Opened in {year}.", "Founded in {year}.")),
     ),
     "person": (
-        (("occupation",), ("Known as {occupation}.", "Works as {occupation}.")),
+        (("occupation",), ("Works as {occupation}.", "Known as {occupation}.",
+                           "Profession: {occupation}.")),
         (("birth_city", "birth_year"), ("Born in {birth_city} in {birth_year}.",
-                                        "Born in {birth_year} in {birth_city}.")),
-        (("university",), ("Studied at {university}.", "Graduated from {university}.")),
-        (("spouse",), ("Married to {spouse}.", "Married {spouse}.")),
+                                        "A native of {birth_city}, {birth_year}.",
+                                        "Came to the world in {birth_city}, {birth_year}.")),
+        (("university",), ("Studied at {university}.", "Graduated from {university}.",
+                           "An old student of {university}.")),
+        (("spouse",), ("Married to {spouse}.", "Husband or wife: {spouse}.",
+                       "Shares a home with {spouse}.")),
     ),
     "film": (
         (("year",), ("Film of {year}.", "A film from {year}.")),
         (("director", "star"), ("Directed by {director}, starring {star}.",
-                                "Starring {star}, directed by {director}.")),
+                                "With {star}, a work by director {director}.",
+                                "{star} plays, {director} made it.")),
     ),
     "book": (
         (("genre", "year"), ("Novel of {year}, a {genre} story.", "A {genre} novel from {year}.")),
-        (("author",), ("Written by {author}.", "By {author}.")),
+        (("author",), ("Written by {author}.", "The author is {author}.",
+                       "From the pen of {author}.")),
     ),
     "company": (
         (("city",), ("Company based in {city}.", "A company with its head office in {city}.")),
         (("founder", "year"), ("Founded in {year} by {founder}.",
-                               "Founded by {founder} in {year}.")),
+                               "{founder} started it in {year}.",
+                               "Since {year}, set up by {founder}.")),
     ),
 }  # fmt: skip
 
@@ -206,7 +216,10 @@ class World:
     @cached_property
     def words(self) -> frozenset[str]:
         """The invented words in use; fresh worlds avoid those of the real one."""
-        return frozenset(w for e in self.entities.values() for w in e.name.split())
+        words = {w for e in self.entities.values() for w in e.name.split()}
+        for country in self.kind("country"):
+            words |= {country.name.removesuffix("ia"), country.facts["currency"].capitalize()}
+        return frozenset(words)
 
     def kind(self, kind: str) -> list[Entity]:
         return [e for e in self.entities.values() if e.kind == kind]
@@ -249,7 +262,7 @@ class _Builder:
         heads = max(1, round(HEAD_SHARE * len(names)))
         self.drafts[kind] = [
             {"kind": kind, "name": name, "rank": rank, "head": rank < heads, "facts": {},
-             "links": {}, "wording": self.random.randrange(2)}
+             "links": {}, "wording": self.random.choices((0, 1, 2), _WORDINGS)[0]}
             for rank, name in enumerate(names)
         ]  # fmt: skip
 

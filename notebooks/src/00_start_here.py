@@ -46,7 +46,9 @@ quick = False  # smallest sizes, to see whether every cell runs
 # *hash* (a fingerprint of its content), so you know that it is what we measured.
 
 # %%
-from fireact_nb.artifacts import RUNS, provenance, shipped, tiny_questions, tiny_search
+from fireact_nb.artifacts import (
+    RUNS, held_out_questions, provenance, shipped, tiny_questions, tiny_search,
+)  # fmt: skip
 from fireact_nb.config import load_profile
 from fireact_nb.formats import read_trajectories
 
@@ -56,8 +58,8 @@ config = load_profile(profile)
 search = tiny_search()
 dev = tiny_questions("dev", test_on)
 mine = RUNS / "teacher_react.jsonl"  # your own trajectories, if you made some
-written = read_trajectories(mine if mine.exists() else shipped("teacher_react"))
-label = "your own run" if mine.exists() else provenance("teacher_react")
+written = read_trajectories(mine if mine.exists() else shipped("teacher_hotpotqa_react"))
+label = "your own run" if mine.exists() else provenance("teacher_hotpotqa_react")
 print(config)
 print(f"{len(written)} teacher trajectories: {label}")
 
@@ -160,7 +162,7 @@ from fireact_nb.mixing import mix
 
 train = mix(
     {"react": kept}, {"react": train_on}, seed=seed,
-    held_out=tiny_questions("dev") + tiny_questions("test"),
+    held_out=held_out_questions(),
 )  # fmt: skip
 print(f"{len(train)} trajectories, {sum(t.rounds for t in train) / len(train):.1f} rounds each")
 

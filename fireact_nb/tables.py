@@ -1,0 +1,449 @@
+"""The study as tables: ours beside the paper's, and whether each effect of the paper shows.
+
+Reads outcomes and the paper's numbers; runs nothing. A `Claim` is one comparison the paper makes,
+with our paired difference; its verdict is read off the interval, never off the sign alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean, pstdev
+
+from . import paper
+from .config import FireActError
+from .evaluation import Interval, Outcome, paired_bootstrap, paired_difference
+from .selection import (
+    best_fixed,
+    oracle_beyond_samples,
+    oracle_choice,
+    pass_at_k,
+    random_choice,
+)
+from .study import MAIN, MIXES, NOISE, STUDENTS, TEMPERATURE, VARIANT_SEEDS
+
+TASKS = ("hotpotqa", "strategyqa", "bamboogle", "mmlu")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row: our accuracy with its interval, by seed where there are several; the paper's in %.
+
+    `extra` holds what else the row tells, in words.
+    """
+
+    label: str
+    ours: Interval
+    n: int
+    seeds: tuple[float, ...]
+    paper: float | None = None
+    extra: str = ""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One effect: what the paper says in points, and our paired difference (share, not percent)."""
+
+    text: str
+    paper: float | None
+    ours: Interval
+
+    @property
+    def verdict(self) -> str:
+        """ "agrees", "disagrees" or "not resolved" (our interval includes zero)."""
+        if self.ours.low <= 0 <= self.ours.high:
+            return "not resolved"
+        if self.paper is None:
+            return "up" if self.ours.value > 0 else "down"
+        return "agrees" if (self.ours.value > 0) == (self.paper > 0) else "disagrees"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the study and what follows from it."""
+
+    title: str
+    source: str
+    lines: tuple[Line, ...]
+    claims: tuple[Claim, ...] = ()
+
+
+class Outcomes:
+    """The study's rows, looked up by agent, task and condition."""
+
+    def __init__(self, rows: Iterable[Outcome]) -> None:
+        self.rows = list(rows)
+
+    def of(
+        self,
+        agent: str,
+        task: str = "hotpotqa",
+        condition: str = "normal",
+        sampled: bool = False,
+        seed: int | None = None,
+    ) -> list[Outcome]:
+        """An agent's rows: greedy ones, or with `sampled` those drawn at a temperature."""
+        found = [
+            o
+            for o in self.rows
+            if o.agent == agent
+            and o.task == task
+            and o.condition == condition
+            and (o.temperature > 0) == sampled
+            and seed in (None, o.seed)
+        ]
+        if not found:
+            agents = sorted({o.agent for o in self.rows})
+            raise FireActError(
+                f"The outcomes hold no rows of {agent!r} on {task} ({condition}). The agents are: "
+                f"{'; '.join(agents)}."
+            )
+        return found
+
+    def line(self, label: str, rows: Sequence[Outcome], paper_value: float | None = None,
+             extra: str = "") -> Line:  # fmt: skip
+        """A line of a table; rows of several seeds are averaged by question."""
+        seeds = sorted({o.seed for o in rows})
+        values = tuple(fmean(o.correct for o in rows if o.seed == s) for s in seeds)
+        questions: dict[str, list[bool]] = {}
+        for o in rows:
+            questions.setdefault(o.question_id, []).append(o.correct)
+        means = [fmean(marks) for marks in questions.values()]
+        ours = paired_bootstrap([0.0] * len(means), means)
+        return Line(label, ours, len(questions), values, paper_value, extra)
+
+
+def prompted(model: str, method: str) -> str:
+    """The name of a prompted agent in the study."""
+    return f"{model}, {method}, 2 examples"
+
+
+def tuned(model: str, mix: str) -> str:
+    """The name of an agent fine-tuned on one of the four mixes, or on another label."""
+    if mix in MIXES:
+        return f"{model}, {mix} {'+'.join(str(count) for _, count in MIXES[mix])}"
+    return f"{model}, {mix}"
+
+
+def study_tables(rows: Iterable[Outcome]) -> list[Table]:
+    """Every table and figure of the paper, from the study's outcomes."""
+    outcomes = Outcomes(rows)
+    makers = (
+        table_prompting,
+        table_tuning,
+        table_robustness,
+        table_kinds,
+        table_scaling,
+        table_mixes,
+        table_selection,
+        table_tasks,
+        table_masks,
+    )
+    return [table for maker in makers for table in maker(outcomes)]
+
+
+def table_prompting(o: Outcomes) -> list[Table]:
+    """Table 1: IO, CoT and ReAct prompting."""
+    lines, claims = [], []
+    for model in ("teacher", *STUDENTS):
+        theirs = paper.PROMPTING.get({"teacher": "GPT-4", MAIN: "GPT-3.5"}.get(model, ""), {})
+        methods = ("io", "cot", "react", "reflexion") if model == "teacher" else tuple(_METHODS)
+        for method in methods:
+            lines.append(
+                o.line(
+                    f"{model}, {_METHODS[method]}",
+                    o.of(prompted(model, method)),
+                    theirs.get(method),
+                )
+            )
+            if method in ("io", "reflexion"):
+                continue
+            before = {"cot": "io", "react": "cot"}[method]
+            gain = theirs[method] - theirs[before] if theirs else None
+            claims.append(
+                Claim(
+                    f"{model}: {_METHODS[method]} minus {_METHODS[before]}",
+                    gain,
+                    paired_difference(o.of(prompted(model, before)), o.of(prompted(model, method))),
+                )
+            )
+        if model == "teacher":
+            claims.append(
+                Claim(
+                    "teacher: Reflexion minus ReAct",
+                    None,
+                    paired_difference(
+                        o.of(prompted(model, "react")), o.of(prompted(model, "reflexion"))
+                    ),
+                )
+            )
+    source = "paper, Table 1: the teacher beside GPT-4, the main student beside GPT-3.5"
+    return [Table("Prompting: IO, CoT, ReAct", source, tuple(lines), tuple(claims))]
+
+
+_METHODS = {"io": "IO", "cot": "CoT", "react": "ReAct"}
+
+
+def table_tuning(o: Outcomes) -> list[Table]:
+    """Table 2: prompted against fine-tuned, with what a question costs."""
+    lines, claims = [], []
+    for model in STUDENTS:
+        before, after = o.of(prompted(model, "react")), o.of(tuned(model, "react"))
+        theirs = paper.TUNING[paper.COUNTERPARTS[model]]
+        gain = fmean(x.correct for x in after) / max(1e-9, fmean(x.correct for x in before)) - 1
+        lines += [
+            o.line(f"{model}, prompted", before, theirs[0], _cost(before)),
+            o.line(
+                f"{model}, fine-tuned",
+                after,
+                theirs[1],
+                f"{gain:+.0%} (paper {theirs[1] / theirs[0] - 1:+.0%}); {_cost(after)}",
+            ),
+        ]
+        claims.append(
+            Claim(
+                f"{model}: fine-tuned minus prompted",
+                theirs[1] - theirs[0],
+                paired_difference(before, after),
+            )
+        )
+    source = "paper, Table 2: beside Llama-2 7B and 13B, CodeLlama 7B and 13B"
+    return [Table("ReAct prompted and fine-tuned on 500 trajectories", source, tuple(lines),
+                  tuple(claims))]  # fmt: skip
+
+
+def _cost(rows: Sequence[Outcome]) -> str:
+    prompt = fmean(o.prompt_tokens for o in rows)
+    return f"{prompt:,.0f} prompt tokens, {fmean(o.rounds for o in rows):.1f} rounds a question"
+
+
+def table_robustness(o: Outcomes) -> list[Table]:
+    """Table 3: cost, a noisy tool and Bamboogle, prompted and fine-tuned."""
+    few, react, both = prompted(MAIN, "react"), tuned(MAIN, "react"), tuned(MAIN, "react+cot")
+    lines, claims = [], []
+    for condition in ("normal", *NOISE, "bamboogle"):
+        where = ("bamboogle", "normal") if condition == "bamboogle" else ("hotpotqa", condition)
+        theirs = paper.ROBUSTNESS[condition]
+        for label, agent, value in (
+            ("prompted", few, theirs[0]),
+            ("fine-tuned on ReAct", react, theirs[1]),
+            ("fine-tuned on ReAct + CoT", both, None),
+        ):
+            rows = o.of(agent, *where)
+            lines.append(o.line(f"{condition}: {label}", rows, value, _cost(rows)))
+        claims.append(
+            Claim(
+                f"{condition}: fine-tuned minus prompted",
+                theirs[1] - theirs[0],
+                paired_difference(o.of(few, *where), o.of(react, *where)),
+            )
+        )
+    for condition in NOISE:
+        claims += [
+            Claim(
+                f"{label}: {condition} minus normal",
+                value,
+                paired_difference(o.of(agent), o.of(agent, "hotpotqa", condition)),
+            )
+            for label, agent, value in (
+                ("prompted", few, paper.ROBUSTNESS[condition][0] - 31.4),
+                ("fine-tuned on ReAct", react, paper.ROBUSTNESS[condition][1] - 39.2),
+                ("fine-tuned on ReAct + CoT", both, None),
+            )
+        ]
+    source = f"paper, Table 3: {MAIN} beside GPT-3.5"
+    return [Table("A tool that fails half of the time, and another task", source, tuple(lines),
+                  tuple(claims))]  # fmt: skip
+
+
+def table_kinds(o: Outcomes) -> list[Table]:
+    """LoRA, QLoRA and full fine-tuning."""
+    agents = {"LoRA": tuned(MAIN, "react"), "QLoRA (NF4)": f"{MAIN}, react 500, qlora",
+              "full": f"{MAIN}, react 500, full"}  # fmt: skip
+    rows = {name: _same_seeds(o.of(agent)) for name, agent in agents.items()}
+    theirs = dict(zip(("LoRA", "full"), paper.LORA_AND_FULL, strict=True))
+    lines = tuple(o.line(name, rows[name], theirs.get(name)) for name in agents)
+    claims = (
+        Claim("full minus LoRA", paper.LORA_AND_FULL[1] - paper.LORA_AND_FULL[0],
+              paired_difference(rows["LoRA"], rows["full"])),
+        Claim("QLoRA minus LoRA", None, paired_difference(rows["LoRA"], rows["QLoRA (NF4)"])),
+    )  # fmt: skip
+    return [Table("LoRA, QLoRA and full fine-tuning",
+                  "paper: Llama-2-7B, LoRA 26.2 and full 30.2", lines, claims)]  # fmt: skip
+
+
+def _same_seeds(rows: Sequence[Outcome]) -> list[Outcome]:
+    """Of the standard agent, only the seeds that the variants beside it were run with."""
+    return [row for row in rows if row.seed in VARIANT_SEEDS]
+
+
+def table_scaling(o: Outcomes) -> list[Table]:
+    """Figure 3: how many trajectories are enough."""
+    sizes = (100, 200, 500, 1000)
+    rows = {n: _same_seeds(o.of(f"{MAIN}, react {n}")) for n in sizes}
+    lines = tuple(o.line(f"{n} trajectories", rows[n], paper.SCALING.get(n)) for n in sizes)
+    claims = tuple(
+        Claim(f"{b} minus {a} trajectories", None, paired_difference(rows[a], rows[b]))
+        for a, b in zip(sizes, sizes[1:], strict=False)
+    )
+    return [Table("Data scaling", "paper, Figure 3, read off coarsely: GPT-3.5 near 35 at 100, "
+                  "little gain past 200; Llama needs more", lines, claims)]  # fmt: skip
+
+
+def table_mixes(o: Outcomes) -> list[Table]:
+    """Table 4 and Figure 4: methods mixed, for each student."""
+    tables = []
+    for model in STUDENTS:
+        rows = {mix: o.of(tuned(model, mix)) for mix in MIXES}
+        main = model == MAIN
+        lines = tuple(
+            o.line(mix, rows[mix], paper.MIXES[mix][0] if main else None,
+                   _rounds(rows[mix], paper.MIXES[mix][1:] if main else None))
+            for mix in MIXES
+        )  # fmt: skip
+        claims = []
+        for mix in ("react+cot", "react+reflexion", "all"):
+            gain = paper.MIXES[mix][0] - paper.MIXES["react"][0] if main else None
+            if not main and mix == "react+cot":
+                gain = 1.0 if paper.COT_HELPS[paper.COUNTERPARTS[model]] else -1.0
+            claims.append(
+                Claim(f"{model}: {mix} minus react", gain,
+                      paired_difference(rows["react"], rows[mix]))
+            )  # fmt: skip
+        source = (
+            f"paper, Table 4: {model} beside GPT-3.5"
+            if main
+            else f"paper, Figure 4, direction only: {model} beside {paper.COUNTERPARTS[model]}"
+        )
+        tables.append(Table(f"Mixing methods: {model}", source, lines, tuple(claims)))
+    return tables
+
+
+def _rounds(rows: Sequence[Outcome], theirs: Sequence[float] | None) -> str:
+    rounds = [o.rounds for o in rows]
+    text = f"rounds {fmean(rounds):.1f}, sd {pstdev(rounds):.1f}"
+    return text + (f" (paper {theirs[0]}, {theirs[1]})" if theirs else "")
+
+
+def table_selection(o: Outcomes) -> list[Table]:
+    """Table 4's last rows: random and oracle choice, beside the control of repeated tries."""
+    tables = []
+    pools = {
+        "teacher, prompted by CoT, ReAct and Reflexion": (
+            {m: o.of(prompted("teacher", m)) for m in ("cot", "react", "reflexion")},
+            o.of(prompted("teacher", "react"), sampled=True),
+        ),
+        f"{MAIN}, fine-tuned on ReAct, on CoT and on Reflexion": (
+            {
+                m: o.of(tuned(MAIN, m), seed=0)
+                for m in ("react", "cot 187", "reflexion 47")
+            },
+            o.of(tuned(MAIN, "react"), sampled=True),
+        ),
+    }  # fmt: skip
+    for name, (pool, samples) in pools.items():
+        n = len(next(iter(pool.values())))
+        best, value = best_fixed(pool)
+        k = len(pool)
+        lines = (
+            Line("random choice", random_choice(pool), n, (), paper.RANDOM_CHOICE),
+            Line(f"best fixed: {best}", value, n, (), paper.MIXES["react+cot"][0],
+                 "the paper's is the agent's own, implicit choice (ReAct + CoT)"),
+            Line("oracle choice", oracle_choice(pool), n, (), paper.ORACLE_CHOICE),
+            Line(f"pass@1 of ReAct, temperature {TEMPERATURE}", pass_at_k(samples, 1), n, ()),
+            Line(f"pass@{k} of ReAct, temperature {TEMPERATURE}", pass_at_k(samples, k), n, ()),
+        )  # fmt: skip
+        claims = (
+            Claim(f"oracle over {k} methods minus pass@{k} of one", None,
+                  oracle_beyond_samples(pool, samples)),
+        )  # fmt: skip
+        source = "paper, Table 4; what its oracle chooses from is not known to us"
+        tables.append(Table(f"Choosing the method: {name}", source, lines, claims))
+    return tables
+
+
+def table_tasks(o: Outcomes) -> list[Table]:
+    """Table 5: multi-task training, with IO prompting as a row."""
+    agents = {
+        "io prompting": prompted(MAIN, "io"),
+        "react prompting": prompted(MAIN, "react"),
+        "hotpotqa only": tuned(MAIN, "react"),
+        "multi-task": tuned(MAIN, "multi-task"),
+        "multi-task + cot": tuned(MAIN, "multi-task + cot"),
+    }
+    rows = {(name, task): _same_seeds(o.of(agent, task))
+            for name, agent in agents.items() for task in TASKS}  # fmt: skip
+    lines = tuple(
+        o.line(f"{task}: {name}", rows[name, task],
+               paper.MULTI_TASK.get(name, {}).get(task), _rounds(rows[name, task], None))
+        for task in TASKS for name in agents
+    )  # fmt: skip
+    pairs = (("hotpotqa only", "multi-task"), ("multi-task", "multi-task + cot"),
+             ("io prompting", "multi-task + cot"))  # fmt: skip
+    claims = []
+    for task in TASKS:
+        for before, after in pairs:
+            theirs = [paper.MULTI_TASK.get(name, {}).get(task) for name in (before, after)]
+            gain = theirs[1] - theirs[0] if None not in theirs else None
+            claims.append(
+                Claim(f"{task}: {after} minus {before}", gain or None,
+                      paired_difference(rows[before, task], rows[after, task]))
+            )  # fmt: skip
+    source = f"paper, Table 5: {MAIN} beside GPT-3.5"
+    return [Table("Several tasks at once", source, lines, tuple(claims))]
+
+
+def table_masks(o: Outcomes) -> list[Table]:
+    """What carries loss, and whether failures are filtered out."""
+    agents = {
+        "loss on the agent's words, failures filtered": tuned(MAIN, "react"),
+        "loss on observations too": f"{MAIN}, react 500, mask all turns",
+        "loss on everything": f"{MAIN}, react 500, mask off",
+        "failures kept": f"{MAIN}, react 500, failures kept",
+    }
+    rows = {name: _same_seeds(o.of(agent)) for name, agent in agents.items()}
+    plain, *others = agents
+    lines = tuple(o.line(name, rows[name]) for name in agents)
+    claims = tuple(
+        Claim(f"{name} minus the standard", None, paired_difference(rows[plain], rows[name]))
+        for name in others
+    )
+    source = (
+        "no table in the paper: its agents' training put loss on observations, and 40 of the 734 "
+        "released trajectories are failures"
+    )
+    return [Table("Masks and failures", source, lines, claims)]
+
+
+# -- in words -----------------------------------------------------------------------------------
+
+
+def render_tables(tables: Iterable[Table]) -> str:
+    """All tables as Markdown, in percent, intervals in brackets."""
+    return "\n\n".join(render_table(table) for table in tables) + "\n"
+
+
+def render_table(table: Table) -> str:
+    """One table as Markdown: ours measured or shipped, the paper's as reported."""
+    out = [f"### {table.title}", f"Ours beside {table.source}.", ""]
+    out += ["| | ours, EM [95%] | seeds | n | paper, as reported | |", "|---|---|---|---|---|---|"]
+    for line in table.lines:
+        seeds = ", ".join(f"{100 * s:.1f}" for s in line.seeds) if len(line.seeds) > 1 else ""
+        theirs = "" if line.paper is None else f"{line.paper:.1f}"
+        out.append(
+            f"| {line.label} | {_percent(line.ours)} | {seeds} | {line.n} | {theirs} "
+            f"| {line.extra} |"
+        )
+    if table.claims:
+        out += ["", "| difference, paired | ours, points [95%] | paper | does it agree? |",
+                "|---|---|---|---|"]  # fmt: skip
+    for claim in table.claims:
+        theirs = "" if claim.paper is None else f"{claim.paper:+.1f}"
+        out.append(f"| {claim.text} | {_percent(claim.ours, '+')} | {theirs} | {claim.verdict} |")
+    return "\n".join(out)
+
+
+def _percent(interval: Interval, sign: str = "") -> str:
+    form = f"{sign}.1f"
+    low, value, high = (100 * x for x in (interval.low, interval.value, interval.high))
+    return f"{value:{form}} [{low:{form}}, {high:{form}}]"
