@@ -1,4 +1,4 @@
-"""Training mixes: which trajectories of which methods, in the one form, without leaks.
+"""Training mixes: which trajectories of which methods and tasks, in the one form, without leaks.
 
 Knows trajectories and held-out questions; knows neither models nor training.
 """
@@ -21,9 +21,10 @@ def mix(
 ) -> list[Trajectory]:
     """Draw `counts[group]` trajectories of each group, unified and shuffled by `seed`.
 
-    Without counts, all of them. Within a group a question is used once for each distinct way it was
-    solved. The paper's multi-method mix is 500 ReAct, 187 CoT and 47 Reflexion. Raises FireActError
-    when a group has too few, or when a held-out question is among them.
+    A group is a method, a task, or both ("strategyqa cot"). Without counts, all of them; for shares
+    instead of counts see `share_out`. A question is used once for each distinct way it was solved,
+    whatever the group. The paper's multi-method mix is 500 ReAct, 187 CoT and 47 Reflexion. Raises
+    FireActError when a group has too few, or when a held-out question is among them.
     """
     if unknown := sorted(set(counts or ()) - set(groups)):
         raise FireActError(
@@ -31,7 +32,7 @@ def mix(
         )
     chosen: list[Trajectory] = []
     for name, trajectories in groups.items():
-        pool = _distinct(unify(t) for t in trajectories)
+        pool = _distinct((unify(t) for t in trajectories), but=chosen)
         wanted = len(pool) if counts is None else counts.get(name, 0)
         if wanted > len(pool):
             raise FireActError(
@@ -62,8 +63,35 @@ def check_leaks(trajectories: Iterable[Trajectory], held_out: Iterable[Question]
         )
 
 
-def _distinct(trajectories: Iterable[Trajectory]) -> list[Trajectory]:
+def share_out(shares: Mapping[str, float], total: int) -> dict[str, int]:
+    """Counts that add up to `total` in the given shares (any positive weights), by largest rest.
+
+    Raises FireActError when a share is negative or all are zero.
+    """
+    whole = sum(shares.values())
+    if whole <= 0 or min(shares.values()) < 0:
+        raise FireActError(
+            f"The shares {dict(shares)} do not divide anything: they must not be negative, and "
+            "not all zero. Give each group a weight, such as react=0.7, cot=0.3."
+        )
+    exact = {name: total * share / whole for name, share in shares.items()}
+    counts = {name: int(value) for name, value in exact.items()}
+    by_rest = sorted(exact, key=lambda name: counts[name] - exact[name])
+    for name in by_rest[: total - sum(counts.values())]:
+        counts[name] += 1
+    return counts
+
+
+def _distinct(
+    trajectories: Iterable[Trajectory], but: Iterable[Trajectory] = ()
+) -> list[Trajectory]:
+    """One of each question and way to solve it, without those of `but`."""
+    taken = {_way(t) for t in but}
     seen: dict[tuple, Trajectory] = {}
     for t in trajectories:
-        seen.setdefault((t.question, tuple(step.text for step in t.steps)), t)
-    return list(seen.values())
+        seen.setdefault(_way(t), t)
+    return [t for way, t in seen.items() if way not in taken]
+
+
+def _way(trajectory: Trajectory) -> tuple:
+    return trajectory.question, tuple(step.text for step in trajectory.steps)

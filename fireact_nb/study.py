@@ -51,13 +51,13 @@ RECIPE = Recipe(kind="lora", rank=8, alpha=16)
 PROMPTED = ("io", "cot", "react", "reflexion")
 # What the teacher plays: (task, method) -> how many training questions.
 TEACHER_PLAYS: Mapping[tuple[str, str], int] = {
-    ("hotpotqa", "react"): 1800,
+    ("hotpotqa", "react"): 1500,
     ("hotpotqa", "cot"): 1200,
-    ("hotpotqa", "reflexion"): 1800,
+    ("hotpotqa", "reflexion"): 1500,
     ("strategyqa", "react"): 600,
-    ("strategyqa", "cot"): 700,
+    ("strategyqa", "cot"): 1000,
     ("mmlu", "react"): 600,
-    ("mmlu", "cot"): 700,
+    ("mmlu", "cot"): 1000,
 }
 # The paper's counts: HotpotQA's mix, and what multi-task training adds.
 REACT = (("hotpotqa react", 500),)
@@ -441,9 +441,10 @@ def write_dev_outcomes(path: Path) -> None:
 
 
 def dev_agents() -> list[Agent]:
-    """What is shown of dev: prompts and settings were chosen on it."""
-    tuned = [_tuned(model, "react 500", REACT, 0) for model in STUDENTS]
-    return [_prompted(m, method) for m in ("teacher", *STUDENTS) for method in PROMPTED] + tuned
+    """What is shown of dev: prompts, sizes and settings were chosen on it."""
+    few = [_prompted("teacher", method) for method in PROMPTED]
+    few += [_prompted(model, method) for model in STUDENTS for method in ("cot", "react")]
+    return few + [_tuned(model, "react 500", REACT, 0) for model in STUDENTS]
 
 
 def write_study(path: Path) -> None:

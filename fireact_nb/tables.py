@@ -6,9 +6,10 @@ with our paired difference; its verdict is read off the interval, never off the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, pstdev
+from typing import Any
 
 from . import paper
 from .config import FireActError
@@ -69,10 +70,21 @@ class Table:
 
 
 class Outcomes:
-    """The study's rows, looked up by agent, task and condition."""
+    """The study's rows, looked up by agent, task and condition; `costs` say what trainings took."""
 
-    def __init__(self, rows: Iterable[Outcome]) -> None:
+    def __init__(self, rows: Iterable[Outcome], costs: Iterable[Mapping[str, Any]] = ()) -> None:
         self.rows = list(rows)
+        self._trainings = {(c["agent"], c["seed"]): c["training"] for c in costs if "training" in c}
+
+    def training(self, agent: str, seed: int = 0) -> str:
+        """What a fine-tuning took and left on the disk, in words; empty where it is not known."""
+        done = self._trainings.get((agent, seed))
+        if not done:
+            return ""
+        return (
+            f"{done['seconds']:.0f} s on one core, {done['saved_bytes'] / 1e6:.2f} MB, "
+            f"{done['trained_parameters']:,} weights trained"
+        )
 
     def of(
         self,
@@ -125,9 +137,9 @@ def tuned(model: str, mix: str) -> str:
     return f"{model}, {mix}"
 
 
-def study_tables(rows: Iterable[Outcome]) -> list[Table]:
-    """Every table and figure of the paper, from the study's outcomes."""
-    outcomes = Outcomes(rows)
+def study_tables(rows: Iterable[Outcome], costs: Iterable[Mapping[str, Any]] = ()) -> list[Table]:
+    """Every table and figure of the paper, from the study's outcomes and costs."""
+    outcomes = Outcomes(rows, costs)
     makers = (
         table_prompting,
         table_tuning,
@@ -214,7 +226,10 @@ def table_tuning(o: Outcomes) -> list[Table]:
 
 def _cost(rows: Sequence[Outcome]) -> str:
     prompt = fmean(o.prompt_tokens for o in rows)
-    return f"{prompt:,.0f} prompt tokens, {fmean(o.rounds for o in rows):.1f} rounds a question"
+    return (
+        f"{prompt:,.0f} prompt tokens, {fmean(o.rounds for o in rows):.1f} rounds, "
+        f"{fmean(o.seconds for o in rows):.2f} s a question"
+    )
 
 
 def table_robustness(o: Outcomes) -> list[Table]:
@@ -262,7 +277,10 @@ def table_kinds(o: Outcomes) -> list[Table]:
               "full": f"{MAIN}, react 500, full"}  # fmt: skip
     rows = {name: _same_seeds(o.of(agent)) for name, agent in agents.items()}
     theirs = dict(zip(("LoRA", "full"), paper.LORA_AND_FULL, strict=True))
-    lines = tuple(o.line(name, rows[name], theirs.get(name)) for name in agents)
+    lines = tuple(
+        o.line(name, rows[name], theirs.get(name), o.training(agent))
+        for name, agent in agents.items()
+    )
     claims = (
         Claim("full minus LoRA", paper.LORA_AND_FULL[1] - paper.LORA_AND_FULL[0],
               paired_difference(rows["LoRA"], rows["full"])),

@@ -7,18 +7,31 @@ from dataclasses import replace
 import pytest
 
 from fireact_nb import prompting
-from fireact_nb.artifacts import tiny_questions, tiny_search
+from fireact_nb.artifacts import held_out_questions, tiny_questions, tiny_search
 from fireact_nb.config import FireActError
-from fireact_nb.prompting import FOLDER, METHODS, Prompt, load_prompt, parse_prompt
-from fireact_nb.search import NOTHING
-from fireact_nb.tasks import normalize_answer
+from fireact_nb.prompting import FOLDER, METHODS, Prompt, load_prompt, parse_prompt, prompt_set
+from fireact_nb.tasks import TASKS, Question, normalize_answer
 from fireact_nb.trajectory import OBSERVATION, Message, Trajectory, parse_messages
 
-SETS = ("hotpotqa", "tiny")
 PROMPTED = ("io", "cot", "react", "reflexion")
-SHIPPED = [(name, method) for name in SETS for method in PROMPTED]
+# The methods of each task's prompts over the tiny world.
+TINY = {"hotpotqa": PROMPTED, "strategyqa": PROMPTED[:3], "mmlu": PROMPTED[:3]}
+TINY_SHIPPED = [(task, method) for task, methods in TINY.items() for method in methods]
+SHIPPED = [("hotpotqa", method) for method in PROMPTED]  # the paper's own
+SHIPPED += [(prompt_set(task), method) for task, method in TINY_SHIPPED]
 each_prompt = pytest.mark.parametrize(("name", "method"), SHIPPED)
-each_tiny_method = pytest.mark.parametrize("method", PROMPTED)
+each_tiny_prompt = pytest.mark.parametrize(("task", "method"), TINY_SHIPPED)
+each_tiny_tool_prompt = pytest.mark.parametrize(
+    ("task", "method"), [(t, m) for t, m in TINY_SHIPPED if m in ("react", "reflexion")]
+)
+
+
+def final_answer(trajectory: Trajectory) -> str:
+    """What a worked example answers: by its action, or in its last line where there is none."""
+    last = trajectory.steps[-1]
+    if last.turn.action:
+        return last.turn.argument
+    return last.text.splitlines()[-1].removeprefix("Answer: ")
 
 
 def examples(prompt: Prompt) -> list[Trajectory]:
@@ -39,6 +52,15 @@ def test_these_are_all_the_prompt_files():
     assert set(METHODS) == {*PROMPTED, "fireact"}
 
 
+def test_every_task_has_its_set():
+    assert {task: prompt_set(task) for task in TASKS} == {
+        "hotpotqa": "tiny",
+        "bamboogle": "tiny",
+        "strategyqa": "tiny_strategyqa",
+        "mmlu": "tiny_mmlu",
+    }
+
+
 @each_prompt
 def test_two_examples_that_end_with_an_answer(name, method):
     prompt = load_prompt(method, name)
@@ -47,7 +69,7 @@ def test_two_examples_that_end_with_an_answer(name, method):
     assert len(shown) == 2
     assert len({t.question for t in shown}) == 2
     for trajectory in shown:
-        assert trajectory.question.endswith("?")
+        assert "?" in trajectory.question
         assert len(trajectory.steps) <= 11
         last = trajectory.steps[-1]
         assert last.observation is None
@@ -77,42 +99,46 @@ def test_the_question_comes_last():
     assert load_prompt("fireact", "no such set").ask("Who?") == asked[-1:]
 
 
-# -- the tiny set against the tiny world --------------------------------------------------------
+# -- the tiny sets against the tiny world -------------------------------------------------------
 
 
-@each_tiny_method
-def test_tiny_examples_are_training_questions_with_their_gold_answers(method):
-    train = {q.question: q.answer for q in tiny_questions("train")}
-    held_out = tiny_questions("dev") + tiny_questions("test")
-    held_out_words = {normalize_answer(q.question) for q in held_out}
-    for trajectory in examples(load_prompt(method, "tiny")):
-        assert trajectory.question in train
-        assert normalize_answer(trajectory.question) not in held_out_words
-        last = trajectory.steps[-1]
-        if method in ("io", "cot"):
-            answer = last.text.splitlines()[-1].removeprefix("Answer: ")
-        else:
-            answer = last.turn.argument
-        assert answer == train[trajectory.question]
+@each_tiny_prompt
+def test_tiny_examples_are_training_questions_with_their_gold_answers(task, method):
+    train = {q.question: q.answer for q in tiny_questions("train", task=task)}
+    shown = examples(load_prompt(method, prompt_set(task)))
+    for trajectory in shown:
+        assert final_answer(trajectory) == train[trajectory.question]
+    assert len({final_answer(t) for t in shown}) == 2, "no answer is the example of all"
 
 
-@pytest.mark.parametrize("method", ["react", "reflexion"])
-def test_tiny_observations_are_passages_of_the_world(method):
-    passages = {*tiny_search().passages, NOTHING}
-    seen = [s.observation for t in examples(load_prompt(method)) for s in t.steps[:-1]]
-    assert seen and set(seen) <= passages
+@each_tiny_prompt
+def test_no_held_out_question_of_any_task_is_in_a_prompt(task, method):
+    """Nor, with options, what it asks before them."""
+    messages = load_prompt(method, prompt_set(task)).messages
+    prompt = normalize_answer("\n".join(m["content"] for m in messages))
+
+    def shown(questions: list[Question]) -> list[str]:
+        asked = [q.question.partition("(A)")[0] for q in questions]
+        return [question for question in asked if normalize_answer(question) in prompt]
+
+    assert len(shown(tiny_questions("train", task=task))) == 2, "the check must see those shown"
+    assert len(held_out_questions()) > 2000
+    assert not shown(held_out_questions())
 
 
-def test_tiny_react_observations_are_what_the_tool_answers():
-    for trajectory in examples(load_prompt("react")):
-        for step in trajectory.steps[:-1]:
-            assert tiny_search().search(step.turn.argument) == step.observation
+@each_tiny_tool_prompt
+def test_tiny_observations_are_what_the_tool_answers(task, method):
+    shown = examples(load_prompt(method, prompt_set(task)))
+    steps = [step for trajectory in shown for step in trajectory.steps[:-1]]
+    assert len(steps) >= 2
+    for step in steps:
+        assert tiny_search().search(step.turn.argument) == step.observation
 
 
 # -- reflection cues ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("name", [name for name, method in SHIPPED if method == "reflexion"])
 def test_reflexion_has_cues_at_rounds_6_and_10(name):
     prompt = load_prompt("reflexion", name)
     assert set(prompt.cues) == {6, 10}

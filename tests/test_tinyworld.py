@@ -5,6 +5,8 @@ Reads the very rows of the pretraining text that the shipped models were trained
 
 from __future__ import annotations
 
+import contextlib
+import io
 import itertools
 import os
 import random
@@ -13,20 +15,22 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from fireact_nb.artifacts import DATA, tiny_questions
+from fireact_nb.artifacts import DATA, held_out_questions, tiny_questions, tiny_search
 from fireact_nb.study import write_tokenizer, write_world
+from fireact_nb.tasks import LETTERS, TASKS, score
 from fireact_nb.tinyworld.questions import (
-    HEAD_QUESTIONS,
     HELD_OUT,
-    SPLITS,
     Puzzle,
+    choice,
     draw_form,
     fill_form,
+    make_all_puzzles,
     make_puzzles,
     make_questions,
 )
@@ -41,10 +45,19 @@ from fireact_nb.tinyworld.world import SEED, World, make_world
 from fireact_nb.trajectory import Message
 
 Document = str | list[Message]
+Puzzles = dict[str, dict[str, list[Puzzle]]]  # by task and split
 
 ROWS = 600
 ROW_CHARACTERS = 4000  # more than the 1,025 tokens of a row ever come to
 FACT = re.compile(r"The ([a-z][a-z ]*?) of ([A-Z].+?) is (.+?)\.")
+SIZES = {
+    "hotpotqa": {"pretrain": 600, "train": 2400, "dev": 400, "test": 600},
+    "strategyqa": {"pretrain": 240, "train": 1000, "dev": 200, "test": 300},
+    "mmlu": {"pretrain": 140, "train": 1000, "dev": 200, "test": 300},
+    "bamboogle": {"test": 125},
+}
+each_task = pytest.mark.parametrize("task", TASKS)
+each_two_hop_task = pytest.mark.parametrize("task", [t for t in TASKS if t != "mmlu"])
 
 
 @pytest.fixture(scope="module")
@@ -53,22 +66,39 @@ def world() -> World:
 
 
 @pytest.fixture(scope="module")
-def puzzles(world: World) -> dict[str, list[Puzzle]]:
-    return make_puzzles(world)
+def puzzles(world: World) -> Puzzles:
+    return make_all_puzzles(world)
 
 
 @pytest.fixture(scope="module")
-def documents() -> list[Document]:
-    """The documents of the first rows that every tiny model was trained on."""
+def rows() -> list[Document]:
+    """The documents of the first rows that the code students were trained on."""
     kept: list[Document] = []
     for row in range(ROWS):
         characters = 0
-        for document in write_documents(f"{SEED}/{row}"):
+        for document in write_documents(f"{SEED}/{row}", code=True):
             kept.append(document)
-            characters += sum(map(len, contents(document)))
+            if not is_program(document):
+                characters += sum(map(len, contents(document)))
             if characters > ROW_CHARACTERS:
                 break
     return kept
+
+
+@pytest.fixture(scope="module")
+def documents(rows: list[Document]) -> list[Document]:
+    """Those that every tiny model was trained on."""
+    return [document for document in rows if not is_program(document)]
+
+
+@pytest.fixture(scope="module")
+def programs(rows: list[Document]) -> list[str]:
+    """Those that the code students alone were trained on."""
+    return [document for document in rows if is_program(document)]
+
+
+def is_program(document: Document) -> bool:
+    return isinstance(document, str) and "\nprint(" in document
 
 
 def contents(document: Document) -> list[str]:
@@ -76,8 +106,36 @@ def contents(document: Document) -> list[str]:
     return [document] if isinstance(document, str) else [m["content"] for m in document]
 
 
-def split_puzzles(puzzles: dict[str, list[Puzzle]]) -> Iterator[tuple[str, Puzzle]]:
-    return ((split, puzzle) for split in SPLITS for puzzle in puzzles[split])
+def dialogues(documents: list[Document]) -> Iterator[list[Message]]:
+    return (document for document in documents if not isinstance(document, str))
+
+
+def split_puzzles(puzzles: Puzzles, *tasks: str) -> Iterator[tuple[str, Puzzle]]:
+    """The puzzles of the splits, of some tasks or of all."""
+    for task in tasks or TASKS:
+        for split, own in puzzles[task].items():
+            if split != "pretrain":
+                yield from ((f"{task} {split}", puzzle) for puzzle in own)
+
+
+def asked(question: str) -> str:
+    """The question up to "(A)" if it has options, since those can be drawn anew."""
+    return "".join(question.partition("(A)")[:2])
+
+
+def options_of(question: str) -> list[str]:
+    """The four options that a question lists, in the order of their letters."""
+    listed = question.removeprefix(asked(question).removesuffix("(A)"))
+    return list(re.fullmatch(r"\(A\) (.+) \(B\) (.+) \(C\) (.+) \(D\) (.+)", listed).groups())
+
+
+def is_question(content: str) -> bool:
+    """Is a user message a question? It may stand below passages and be followed by options."""
+    return "?" in content
+
+
+def repeated(things) -> list:
+    return [thing for thing, count in Counter(things).items() if count > 1]
 
 
 # -- byte for byte ------------------------------------------------------------------------------
@@ -100,7 +158,7 @@ def test_another_hash_seed_writes_the_same_bytes(tmp_path):
         "import sys; from pathlib import Path; from fireact_nb import study; p = Path(sys.argv[1]);"
         "study.write_world(p / 'world'); study.write_tokenizer(p / 'tokenizer');"
         "from fireact_nb.tinyworld.text import write_documents; from itertools import islice;"
-        "print(ascii(list(islice(write_documents('a seed'), 8))))"
+        "print(ascii(list(islice(write_documents('a seed', code=True), 20))))"
     )
     told = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path)],
@@ -111,39 +169,75 @@ def test_another_hash_seed_writes_the_same_bytes(tmp_path):
     ).stdout
     assert files(tmp_path / "world") == files(DATA / "tinyworld")
     assert files(tmp_path / "tokenizer") == files(DATA / "tokenizer")
-    assert told.strip() == ascii(list(itertools.islice(write_documents("a seed"), 8)))
+    assert told.strip() == ascii(list(itertools.islice(write_documents("a seed", code=True), 20)))
 
 
 # -- splits -------------------------------------------------------------------------------------
 
 
-def test_sizes_ids_and_head_share(puzzles):
-    questions = make_questions(puzzles)
-    assert {s: len(q) for s, q in questions.items()} == {"train": 2400, "dev": 400, "test": 600}
-    ids = [q.id for split in questions.values() for q in split]
-    assert len(set(ids)) == len(ids)
-    for split, own in questions.items():
-        assert own == tiny_questions(split)
-        assert sum(q.head for q in own) / len(own) == pytest.approx(HEAD_QUESTIONS, abs=0.02)
+@each_task
+def test_sizes_and_head_share(puzzles, task):
+    assert {split: len(own) for split, own in puzzles[task].items()} == SIZES[task]
+    for split, own in puzzles[task].items():
+        share = 1.0 if task == "mmlu" or split == "pretrain" else 0.4
+        assert sum(p.head for p in own) / len(own) == pytest.approx(share, abs=0.02), split
+
+
+def test_the_shipped_questions_are_those_of_the_puzzles(world, puzzles):
+    ids = {"train": [], "held out": []}
+    for task in TASKS:
+        made = make_questions(puzzles[task], task)
+        assert list(made) == [split for split in SIZES[task] if split != "pretrain"]
+        for split, own in made.items():
+            assert own == tiny_questions(split, task=task)
+            assert {(q.task, q.split) for q in own} == {(task, split)}
+            ids["train" if split == "train" else "held out"] += [q.id for q in own]
+    assert not repeated(ids["train"] + ids["held out"])
+    assert sorted(q.id for q in held_out_questions()) == sorted(ids["held out"])
+    assert make_puzzles(world, "bamboogle") == puzzles["bamboogle"]
 
 
 def test_no_text_and_no_composed_facts_are_shared(puzzles):
-    every = [puzzle for own in puzzles.values() for puzzle in own]
-    assert {"pretrain", *SPLITS} == set(puzzles)
+    every = [puzzle for splits in puzzles.values() for own in splits.values() for puzzle in own]
     assert not repeated(p.text.casefold() for p in every)
-    assert not repeated(p.facts for p in every)
+    composed = [p.facts for p in every if p.kind != "choice"]
+    assert len(composed) == sum(sum(SIZES[task].values()) for task in TASKS if task != "mmlu")
+    assert all(len(facts) == 2 for facts in composed)
+    assert not repeated(composed)
 
 
-def repeated(things) -> list:
-    return [thing for thing, count in Counter(things).items() if count > 1]
+def test_mmlu_asks_for_a_fact_in_one_split_only(puzzles):
+    facts = {split: [p.hops for p in own] for split, own in puzzles["mmlu"].items()}
+    assert all(len(hops) == 1 for own in facts.values() for hops in own)
+    assert not repeated(hops for own in facts.values() for hops in set(own))
+    for split in ("pretrain", "dev", "test"):
+        assert not repeated(facts[split])
+    twice = repeated(facts["train"])
+    assert 0 < len(twice) == len(facts["train"]) - len(set(facts["train"])), "none thrice"
+    assert not repeated(asked(p.text) for p in puzzles["mmlu"]["train"]), "in other words"
 
 
-@pytest.mark.parametrize("split", SPLITS)
-def test_yes_and_no_are_balanced(puzzles, split):
-    answers = [p.answer for p in puzzles[split] if p.kind == "same"]
-    assert set(answers) == {"yes", "no"}
-    share = answers.count("yes") / len(answers)
-    assert 0.4 <= share <= 0.6, f"{split}: {share:.0%} of {len(answers)} are yes"
+@pytest.mark.parametrize("split", SIZES["mmlu"])
+def test_mmlu_letters_are_balanced(puzzles, split):
+    letters = Counter(p.answer for p in puzzles["mmlu"][split])
+    assert set(letters) == set(LETTERS)
+    shares = [count / letters.total() for count in letters.values()]
+    assert min(shares) >= 0.15 and max(shares) <= 0.35, letters
+
+
+@pytest.mark.parametrize("task", ["hotpotqa", "strategyqa"])
+@pytest.mark.parametrize("split", ["train", "dev", "test"])
+def test_yes_and_no_are_balanced(puzzles, task, split):
+    """In every kind of question, and in its head and its tail, so that neither hints at yes."""
+    answers: dict[tuple[str, bool], list[str]] = {}
+    for p in puzzles[task][split]:
+        if task == "strategyqa" or p.kind == "same":
+            answers.setdefault((p.kind, p.head), []).append(p.answer)
+    assert len(answers) == (4 if task == "strategyqa" else 2)
+    for cell, own in answers.items():
+        assert set(own) == {"yes", "no"}
+        share = own.count("yes") / len(own)
+        assert 0.4 <= share <= 0.6, f"{cell}: {share:.0%} of {len(own)} are yes"
 
 
 # -- gold answers -------------------------------------------------------------------------------
@@ -155,13 +249,16 @@ HINTS = {
     "university": "universit|stud",
     "spouse": "spouse|marri",
     "occupation": "work|known|occupation",
-    "director": "director",
-    "star": "star",
-    "author": "author",
-    "founder": "founder",
-    "city": "city|based|office",
+    "director": "direct",
+    "star": "star|plays",
+    "author": "author|wrote",
+    "founder": "found",
+    "city": "city|based|office|where",
     "country": "country",
-    "year": "year|first|older",
+    "year": "year|first|old",
+    "genre": "what kind|about",
+    "capital": "capital",
+    "currency": "currency|pay",
 }
 
 
@@ -174,66 +271,128 @@ def gold(world: World, puzzle: Puzzle) -> str:
         assert pages[0].links[relations[0]] == pages[1].title
         assert values[0] == pages[1].name
         return values[1]
+    if puzzle.kind == "choice":
+        options = options_of(puzzle.text)
+        assert len(options) == len(set(options)) == 4 and options.count(values[0]) == 1
+        return LETTERS[options.index(values[0])]
+    if puzzle.kind in ("before", "earlier"):
+        assert values[0] != values[1]
+    if puzzle.kind == "before":
+        return "yes" if int(values[0]) < int(values[1]) else "no"
     assert relations[0] == relations[1]
     if puzzle.kind == "same":
         named = [p.links.get(r, p.facts[r]) for p, r in zip(pages, relations, strict=True)]
         return "yes" if named[0] == named[1] else "no"
-    assert values[0] != values[1]
+    assert puzzle.kind == "earlier"
     return min(pages, key=lambda page: int(page.facts[relations[0]])).name
 
 
-def test_gold_answers_follow_from_the_pages(world, puzzles):
+# Two directors of one name: the gold answer "yes" compares the names. One training question of the
+# tail; the films' own pages cannot tell the two apart.
+NAMESAKES = ["Do Distant Relor and Early Zisus have the same director?"]
+
+
+@each_task
+def test_gold_answers_follow_from_the_pages(world, puzzles, task):
+    """Those of the puzzles that the pretraining text may show, too."""
     wrong = [
-        (puzzle.text, puzzle.answer, gold(world, puzzle))
-        for _, puzzle in split_puzzles(puzzles)
+        (split, puzzle.text, puzzle.answer, gold(world, puzzle))
+        for split, own in puzzles[task].items()
+        for puzzle in own
         if puzzle.answer != gold(world, puzzle)
     ]
-    assert not wrong, wrong[:3]
-    questions = {q.question: q.answer for split in SPLITS for q in tiny_questions(split)}
-    assert questions == {p.text: p.answer for _, p in split_puzzles(puzzles)}
+    known = [("train", text, "yes", "no") for text in NAMESAKES if task == "hotpotqa"]
+    assert wrong == known, wrong[:3]
 
 
-def test_questions_name_one_page_and_ask_for_its_facts(world, puzzles):
+def test_what_a_question_needs_can_be_found(world, puzzles):
+    passages = set(tiny_search().passages)
     for _, puzzle in split_puzzles(puzzles):
+        for title, relation in puzzle.hops:
+            page = world.entities[title]
+            passage = page.passage_with(relation)
+            assert passage in passages and page.facts[relation] in passage
+
+
+def test_a_page_states_its_facts_in_every_wording(world):
+    for page in world.entities.values():
+        pages = [replace(page, wording=wording).sentences for wording in range(3)]
+        assert page.sentences in pages and len(set(pages)) > 1
+        for sentences in pages:
+            assert all(value in " ".join(sentences) for value in page.facts.values()), sentences
+    assert {page.wording for page in world.entities.values()} == {0, 1, 2}
+
+
+@each_task
+def test_questions_name_one_page_and_ask_for_its_facts(world, puzzles, task):
+    for _, puzzle in split_puzzles(puzzles, task):
         named = puzzle.hops[:1] if puzzle.kind == "bridge" else puzzle.hops
+        places = []
         for title, _ in named:
             page = world.entities[title]
-            assert page.name in puzzle.text
+            places.append(asked(puzzle.text).index(page.name))
             assert sum(e.name == page.name for e in world.kind(page.kind)) == 1, puzzle.text
+        assert places == sorted(places), "who comes first decides what is yes"
         if puzzle.kind == "bridge":
             hidden = world.entities[puzzle.hops[1][0]].name
             assert hidden not in puzzle.text, "the page in between must be looked up"
-        asked = mask(world, puzzle)
+        wording = asked(mask(world, puzzle)).lower()
         for _, relation in puzzle.hops:
-            assert re.search(HINTS[relation], asked.lower()), (relation, puzzle.text)
+            if task == "strategyqa":
+                assert relation.replace("_", " ") not in wording, "what to look up is implied"
+            else:
+                assert re.search(HINTS[relation], wording), (relation, puzzle.text)
 
 
-def test_head_means_that_all_pages_are_head_pages(world, puzzles):
-    for _, puzzle in split_puzzles(puzzles):
+def test_searching_for_a_bamboogle_question_does_not_bring_up_its_answer(puzzles):
+    tool = tiny_search()
+    for puzzle in puzzles["bamboogle"]["test"]:
+        assert puzzle.answer not in tool.search(puzzle.text), puzzle.text
+    dev = [p for p in puzzles["hotpotqa"]["dev"] if p.kind == "bridge"]
+    assert any(p.answer in tool.search(p.text) for p in dev), "elsewhere it may"
+
+
+@pytest.mark.parametrize("split", ["train", "dev", "test"])
+def test_mmlu_accepts_the_letter_and_the_text_of_the_right_option_alone(split):
+    for question in tiny_questions(split, task="mmlu"):
+        options = question.meta["options"]
+        assert options == options_of(question.question)
+        for letter, option in zip(LETTERS, options, strict=True):
+            for said in (letter, option):
+                right = score("mmlu", said, question.answer, options)
+                assert right == (letter == question.answer), (said, question)
+
+
+@each_task
+def test_head_means_that_all_pages_are_head_pages(world, puzzles, task):
+    for _, puzzle in split_puzzles(puzzles, task):
         assert puzzle.head == all(world.entities[title].head for title, _ in puzzle.hops)
 
 
 # -- honesty: what the pretraining text holds ---------------------------------------------------
 
 
-def test_no_question_of_a_split_is_in_the_text(puzzles, documents):
-    messages = {text for document in documents for text in contents(document)}
-    lines = {line.strip() for text in messages for line in text.splitlines()}
-    shown = {p.text for p in puzzles["pretrain"]} & lines
-    assert len(shown) > 300, "the check must see the compositions that may be shown"
+SHOWN = {"hotpotqa": 300, "strategyqa": 60, "mmlu": 60}  # "pretrain" puzzles, at the least
+
+
+def test_no_question_of_a_split_is_in_the_text(puzzles, rows):
+    messages = {text for document in rows for text in contents(document)}
+    lines = {asked(line.strip()) for text in messages for line in text.splitlines()}
+    for task, least in SHOWN.items():
+        shown = {asked(p.text) for p in puzzles[task]["pretrain"]} & lines
+        assert len(shown) > least, "the check must see the questions that may be shown"
     for split, puzzle in split_puzzles(puzzles):
-        assert puzzle.text not in lines, (split, puzzle.text)
+        assert asked(puzzle.text) not in lines, (split, puzzle.text)
     everything = "\n".join(sorted(messages)).casefold()
-    for split in ("dev", "test"):
-        for puzzle in puzzles[split]:
-            assert puzzle.text.casefold() not in everything, (split, puzzle.text)
+    for split, puzzle in split_puzzles(puzzles):
+        if not split.endswith("train"):
+            assert asked(puzzle.text).casefold() not in everything, (split, puzzle.text)
 
 
 def test_no_composed_facts_of_a_split_are_in_one_message(world, puzzles, documents):
     said: list[set[str]] = [
         {match.group(0) for match in FACT.finditer(text)}
-        for document in documents
-        if not isinstance(document, str)
+        for document in dialogues(documents)
         for text in contents(document)
     ]
     where: dict[str, set[int]] = {}
@@ -248,33 +407,54 @@ def test_no_composed_facts_of_a_split_are_in_one_message(world, puzzles, documen
         ]
         return set.intersection(*(where.get(s, set()) for s in sentences))
 
-    assert sum(bool(composed(p)) for p in puzzles["pretrain"]) > 300, "the check must see some"
+    for task, least in SHOWN.items():
+        shown = sum(bool(composed(p)) for p in puzzles[task]["pretrain"])
+        assert shown > least, f"the check must see some of {task}"
     for split, puzzle in split_puzzles(puzzles):
-        assert not composed(puzzle), (split, puzzle.text)
+        assert len(puzzle.hops) == 1 or not composed(puzzle), (split, puzzle.text)
 
 
 def test_the_real_world_is_asked_about_by_pretrain_puzzles_alone(world, puzzles, documents):
-    assert open_library().puzzles == puzzles["pretrain"]
-    real = invented_words(world)
+    """MMLU-like ones with options drawn anew, so that one fact is now A and now B."""
+    shown = {task: own["pretrain"] for task, own in puzzles.items() if "pretrain" in own}
+    assert open_library().puzzles == shown
+    real = invented_words(world) | {w.lower() for w in invented_words(world, "currency")}
     names = {page.name for page in world.entities.values()}
-    allowed = {p.text for p in puzzles["pretrain"]}
-    asked: Counter[str] = Counter()
-    for document in documents:
-        if isinstance(document, str):
-            continue
-        for message in document:
+    composed = {p.text for p in shown["hotpotqa"] + shown["strategyqa"]}
+    chosen = {
+        asked(choice(world, random.Random(0), world.entities[title], relation, wording).text): (
+            title,
+            relation,
+        )
+        for ((title, relation),) in (p.hops for p in shown["mmlu"])
+        for wording in range(2)
+    }
+    counts: Counter[str] = Counter()
+    letters: dict[tuple[str, str], set[str]] = {}
+    for document in dialogues(documents):
+        for message, reply in itertools.pairwise(document):
             question = message["content"].splitlines()[-1]
-            if message["role"] != "user" or not question.endswith("?"):
+            if message["role"] != "user" or not is_question(question):
                 continue
-            if not real & set(re.findall(r"\w+", question)):
-                asked["fresh"] += 1
-            elif question in allowed:
-                asked["pretrain"] += 1
+            if not real & {w.removesuffix("ia") for w in re.findall(r"\w+", question)}:
+                counts["fresh"] += 1
+            elif question in composed:
+                counts["composed"] += 1
+            elif asked(question).endswith("(A)"):
+                title, relation = chosen[asked(question)]
+                options = options_of(question)
+                right = world.entities[title].facts[relation]
+                assert len(set(options)) == 4 and options.count(right) == 1, question
+                letter = LETTERS[options.index(right)]
+                assert reply["content"].endswith(f": {letter}")
+                letters.setdefault((title, relation), set()).add(letter)
+                counts["chosen"] += 1
             else:
                 one = re.fullmatch(r"What is the ([a-z ]+) of (.+)\?", question)
                 assert one and one[2] in names, question
-                asked["one fact"] += 1
-    assert min(asked[kind] for kind in ("fresh", "pretrain", "one fact")) > 500
+                counts["one fact"] += 1
+    assert min(counts[kind] for kind in ("fresh", "composed", "one fact")) > 500, counts
+    assert counts["chosen"] > 150 and sum(len(own) > 1 for own in letters.values()) > 30, counts
 
 
 # The kind of page that a relation to a person belongs to.
@@ -287,27 +467,43 @@ OWNERS = {
 }
 
 
-def test_held_out_relation_pairs_occur_nowhere(puzzles, documents):
-    for own in puzzles.values():
-        assert not [p.text for p in own if p.relations in HELD_OUT]
+PLANNED = re.compile(FACT.pattern + r" Next I need the ([a-z ]+) of (.+?)\.$", re.MULTILINE)
+
+
+def test_held_out_relation_pairs_are_bamboogles_alone(puzzles):
+    for task, splits in puzzles.items():
+        for split, own in splits.items():
+            pairs = {p.relations for p in own}
+            if task == "bamboogle":
+                assert (split, pairs) == ("test", set(HELD_OUT))
+                held_out = {(p.relations[1:], tuple(r for _, r in p.hops)) for p in own}
+                assert all(named == followed for named, followed in held_out)
+            else:
+                assert not pairs & set(HELD_OUT), (task, split)
+
+
+def test_held_out_relation_pairs_are_nowhere_in_the_text(documents):
     rng = random.Random("held out")
     fresh = make_world("held out", FRESH_SIZES)
-    forms = [draw_form(rng) for _ in range(3000)]
+    forms = [draw_form(rng, task) for task in TASKS if task != "bamboogle" for _ in range(2000)]
     assert not [form for form in forms if form.template in HELD_OUT]
-    asked = [p for p in (fill_form(fresh, rng, form) for form in forms) if p]
-    assert len(asked) > 1000
-    assert not [p.text for p in asked if p.relations in HELD_OUT]
-    chains: Counter[tuple[str, ...]] = Counter()
-    for document in documents:
-        if isinstance(document, str):
-            continue
-        for text in contents(document):
-            facts = [match.groups() for match in FACT.finditer(text)]
-            for (via, _, middle), (what, name, _) in itertools.pairwise(facts):
-                if middle == name and via in OWNERS:
-                    chains[OWNERS[via], via, what.replace(" ", "_")] += 1
-    assert chains["film", "director", "birth_city"] > 50, "the check must see chains"
-    assert not set(chains) & set(HELD_OUT)
+    drawn = [p for p in (fill_form(fresh, rng, form) for form in forms) if p]
+    assert len(drawn) > 2000
+    assert not [p.text for p in drawn if p.relations in HELD_OUT]
+    told: Counter[tuple[str, ...]] = Counter()
+    planned: Counter[tuple[str, ...]] = Counter()
+    for text in itertools.chain.from_iterable(map(contents, dialogues(documents))):
+        facts = FACT.findall(text)
+        for (via, _, middle), (what, name, _) in itertools.pairwise(facts):
+            if middle == name and via in OWNERS:
+                told[OWNERS[via], via, what.replace(" ", "_")] += 1
+        for via, _, middle, what, name in PLANNED.findall(text):
+            if middle == name and via in OWNERS:
+                planned[OWNERS[via], via, what.replace(" ", "_")] += 1
+    assert {via for _, via, _ in HELD_OUT} <= OWNERS.keys()
+    for chains in (told, planned):
+        assert chains["film", "director", "birth_city"] > 20, "the check must see chains"
+        assert not chains.keys() & set(HELD_OUT)
 
 
 # Where in a page's name the word stands that was made of syllables.
@@ -323,13 +519,17 @@ INVENTED = {
 
 
 def invented_words(world: World, *kinds: str) -> set[str]:
-    """The words made of syllables in the names of pages of some kinds, of all kinds if none."""
-    pages = [e for e in world.entities.values() if e.kind in (kinds or INVENTED)]
-    return {e.name.split()[INVENTED[e.kind]] for e in pages}
+    """The words made of syllables, capitalised and without a country's "ia".
 
-
-def currencies(world: World) -> set[str]:
-    return {country.facts["currency"] for country in world.kind("country")}
+    Of the names of some kinds of pages and of the currencies, or of all if no kind is given.
+    """
+    words = set()
+    for kind in kinds or (*INVENTED, "currency"):
+        if kind == "currency":
+            words |= {e.facts["currency"].capitalize() for e in world.kind("country")}
+        else:
+            words |= {e.name.split()[INVENTED[kind]] for e in world.kind(kind)}
+    return {word.removesuffix("ia") for word in words}
 
 
 @pytest.fixture(scope="module")
@@ -338,23 +538,23 @@ def fresh_worlds(world) -> list[World]:
     return [make_world(f"{SEED}/{row}", FRESH_SIZES, world.words) for row in range(ROWS)]
 
 
-@pytest.mark.parametrize("kind", [kind for kind in INVENTED if kind != "country"])
+@pytest.mark.parametrize("kind", [*INVENTED, "currency"])
 def test_fresh_worlds_share_no_invented_word_with_the_real_one(world, fresh_worlds, kind):
     real = invented_words(world)
-    assert {"Lodelia", "Kenel", "Sirin", "Situs", "Zerin", "Lelan"} <= real
+    assert {"Salor", "Hogan", "Pelel", "Kosin", "Kevin", "Pofor", "Bivan", "Kemin"} <= real
+    careless = [make_world(f"{SEED}/{row}", FRESH_SIZES) for row in range(40)]
+    assert any(invented_words(w, kind) & real for w in careless), "the check must see a shared one"
     shared = [(row, invented_words(w, kind) & real) for row, w in enumerate(fresh_worlds)]
     shared = [(row, words) for row, words in shared if words]
     assert not shared, f"{len(shared)} of {ROWS} rows, first {shared[:3]}"
 
 
-@pytest.mark.parametrize("words", [lambda w: invented_words(w, "country"), currencies])
-def test_a_fresh_world_rarely_reuses_a_country_or_a_currency(world, fresh_worlds, words):
-    """`World.words` misses these two, and closing that would alter the text the weights have read.
-
-    Such a row tells nothing of a split's questions; it only says of a real name what is not so.
-    """
-    shared = [row for row, w in enumerate(fresh_worlds) if words(w) & words(world)]
-    assert 0 < len(shared) <= 0.02 * ROWS, f"{len(shared)} of {ROWS} rows"
+def test_programs_are_over_the_fresh_worlds(world, fresh_worlds, programs):
+    real = invented_words(world)
+    fresh = set().union(*map(invented_words, fresh_worlds))
+    for program in programs:
+        words = set(re.findall(r"\w+", program))
+        assert words & fresh and not words & real, program
 
 
 def test_facts_of_the_head_are_read_more_often(world, documents):
@@ -397,7 +597,7 @@ _ANSWERS = re.compile(r"(\w+): (.+)")
 def markers(document: list[Message]) -> tuple[set[str], set[tuple[str, str]], set[str]]:
     """The shapes of a few-shot document's turns, its marker words with their places, its brackets.
 
-    An observation is the user message after an action; a question, which ends in "?", is not.
+    An observation is the user message after an action; a question is not.
     """
     shapes, labels, brackets = set(), set(), set()
     observed = False
@@ -407,7 +607,7 @@ def markers(document: list[Message]) -> tuple[set[str], set[tuple[str, str]], se
             if observed:
                 labels.add(("observation", text.partition(": ")[0]))
             continue
-        observed = bool(following) and not following["content"].endswith("?")
+        observed = bool(following) and not is_question(following["content"])
         if act := _ACTS.fullmatch(text):
             shapes.add("react")
             labels |= {("thought", act[1]), ("action", act[3])}
@@ -429,9 +629,7 @@ PLACES = ("thought", "action", "observation", "search", "finish", "answer")
 
 def test_a_few_shot_document_keeps_one_method_and_one_style(documents):
     seen: Counter[tuple[str, str]] = Counter()
-    for document in documents:
-        if isinstance(document, str):
-            continue
+    for document in dialogues(documents):
         shapes, labels, brackets = markers(document)
         assert len(shapes) == 1 and len(brackets) <= 1, (shapes, brackets)
         fitting = [s for s in STYLES if labels <= set(zip(PLACES, s, strict=True))]
@@ -441,6 +639,36 @@ def test_a_few_shot_document_keeps_one_method_and_one_style(documents):
     assert {shape for shape, _ in seen} == {"react", "cot", "io"}
     rng = random.Random(0)
     assert {draw_style(rng).brackets for _ in range(99)} == {"[]", "()", "<>"}
+
+
+# -- code-like documents ------------------------------------------------------------------------
+
+
+def printed(program: str) -> list[str]:
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
+        exec(program, {})
+    return output.getvalue().splitlines()
+
+
+def test_a_program_prints_what_its_comments_say(programs):
+    assert len(programs) > 100
+    seen: Counter[str] = Counter()
+    for program in programs:
+        promised = re.findall(r"^print\(.+\)  # (.+)$", program, re.MULTILINE)
+        assert promised and promised == printed(program), program
+        seen.update(promised)
+    assert min(seen[said] for said in ("True", "False", "[]")) > 0, "both ways, and an empty list"
+
+
+def test_programs_stand_between_the_same_documents():
+    written = []
+    for row in range(20):
+        documents = list(itertools.islice(write_documents(f"{SEED}/{row}", code=True), 30))
+        others = [document for document in documents if not is_program(document)]
+        assert others == list(itertools.islice(write_documents(f"{SEED}/{row}"), len(others)))
+        written += documents
+    assert sum(map(is_program, written)) / len(written) == pytest.approx(0.4, abs=0.1)
 
 
 # -- wording ------------------------------------------------------------------------------------
@@ -489,17 +717,28 @@ def auc(scores: np.ndarray, labels: np.ndarray) -> float:
     return float((above > 0).mean() + (above == 0).mean() / 2)
 
 
-def test_wording_does_not_betray_head_or_tail(world, puzzles):
-    def rows(splits: Sequence[str], label) -> list[tuple[str, bool]]:
-        return [(mask(world, p), label(p)) for s in splits for p in puzzles[s]]
+@pytest.mark.parametrize(("task", "kind"), [("hotpotqa", "bridge"), ("strategyqa", "before")])
+def test_wording_does_not_betray_head_or_tail(world, puzzles, task, kind):
+    def measure(label) -> float:
+        train, *held_out = (
+            [(mask(world, p), label(p)) for p in puzzles[task][split]]
+            for split in ("train", "dev", "test")
+        )
+        return probe(train, sum(held_out, []))
 
-    def is_head(puzzle: Puzzle) -> bool:
-        return puzzle.head
-
-    def is_bridge(puzzle: Puzzle) -> bool:
-        return puzzle.kind == "bridge"
-
-    held_out = ("dev", "test")
-    assert probe(rows(["train"], is_bridge), rows(held_out, is_bridge)) > 0.9
-    measured = probe(rows(["train"], is_head), rows(held_out, is_head))
+    assert measure(lambda p: p.kind == kind) > 0.9, "the probe must be able to learn"
+    measured = measure(lambda p: p.head)
     assert measured <= 0.55, f"AUC {measured:.3f}"
+
+
+@each_two_hop_task
+def test_head_and_tail_questions_take_the_same_forms(world, puzzles, task):
+    """Of 40 head and 60 tail questions: every head question has one or two like it in the tail."""
+    for split, own in puzzles[task].items():
+        if split == "pretrain":
+            continue
+        heads = Counter(mask(world, p) for p in own if p.head)
+        tails = Counter(mask(world, p) for p in own if not p.head)
+        assert len(heads) >= 8 and heads.keys() == tails.keys()
+        for form, count in heads.items():
+            assert "NAME" in form and count <= tails[form] <= 2 * count, (split, form)

@@ -4,8 +4,9 @@ It mixes pages and facts of the real world by popularity, questions and reasonin
 facts, reading comprehension over fresh random worlds, and few-shot dialogues in all method styles
 over fresh worlds. Fresh worlds force a model to copy from its context instead of memorising; every
 few-shot document keeps one method and one set of marker words throughout, so that following the
-examples pays. No question of any split, and no composed fact pair of one, occurs here (a test
-checks it); the real world's questions come from the "pretrain" puzzles only.
+examples pays. No question of any split occurs here, and no message of a dialogue holds the
+composed facts of one (tests check it); the real world's questions come from the "pretrain" puzzles
+only.
 """
 
 from __future__ import annotations
@@ -25,13 +26,14 @@ FRESH_SIZES = {
 }  # fmt: skip
 # Shares of documents. Few-shot ReAct documents are several times longer than the others.
 MIX: Mapping[str, float] = {
-    "pages": 0.16,
-    "facts": 0.10,
+    "pages": 0.14,
+    "facts": 0.15,
+    "drills": 0.05,
     "io": 0.10,
-    "cot": 0.16,
-    "reading": 0.14,
-    "react": 0.28,
-    "reflexion": 0.06,
+    "cot": 0.18,
+    "reading": 0.12,
+    "react": 0.22,
+    "reflexion": 0.04,
 }
 
 TASK_MIX: Mapping[str, float] = {"hotpotqa": 0.64, "strategyqa": 0.2, "mmlu": 0.16}
@@ -125,13 +127,11 @@ def found(relation: str, name: str, value: str) -> str:
 
 def conclude(puzzle: Puzzle, names: list[str], values: list[str]) -> str:
     """The last sentence of the reasoning."""
-    if puzzle.kind == "bridge":
-        return f"So the answer is {puzzle.answer}."
+    if puzzle.kind in ("bridge", "choice"):
+        return f"So the answer is {puzzle.said}."
     if puzzle.kind == "same":
         verdict = "the same" if puzzle.answer == "yes" else "different"
         return f"{values[0]} and {values[1]} are {verdict}, so the answer is {puzzle.answer}."
-    if puzzle.kind == "choice":
-        return f"{values[0]} is option {puzzle.answer}, so the answer is {puzzle.answer}."
     if puzzle.kind == "before":
         order = "before" if puzzle.answer == "yes" else "after"
         return f"{values[0]} is {order} {values[1]}, so the answer is {puzzle.answer}."
@@ -212,7 +212,7 @@ def play_react(
         thought = found(relation, names[hop], values[-1])
         if hop + 1 < len(puzzle.hops):
             thought += " Next I need " + need(puzzle.hops[hop + 1][1], names[hop + 1]) + "."
-    act(f"{thought} {conclude(puzzle, names, values)}", style.finish, puzzle.answer)
+    act(f"{thought} {conclude(puzzle, names, values)}", style.finish, puzzle.said)
     return messages if len(messages) <= 23 else None
 
 
@@ -232,7 +232,7 @@ def play_cot(world: World, puzzle: Puzzle, style: Style) -> list[Message]:
     reasoning = f"{style.thought}: {facts} {conclude(puzzle, names, values)}"
     return [
         {"role": "user", "content": puzzle.text},
-        {"role": "assistant", "content": f"{reasoning}\n{style.answer}: {puzzle.answer}"},
+        {"role": "assistant", "content": f"{reasoning}\n{style.answer}: {puzzle.said}"},
     ]
 
 
@@ -240,7 +240,7 @@ def play_io(puzzle: Puzzle, style: Style) -> list[Message]:
     """A question and its bare answer."""
     return [
         {"role": "user", "content": puzzle.text},
-        {"role": "assistant", "content": f"{style.answer}: {puzzle.answer}"},
+        {"role": "assistant", "content": f"{style.answer}: {puzzle.said}"},
     ]
 
 
@@ -261,6 +261,8 @@ class Library:
         if kind == "facts":
             facts = [self._fact(e, rng) for e in self._popular(rng, rng.randint(6, 14))]
             return " ".join(found(r, e.name, v) for e, r, v in facts)
+        if kind == "drills":
+            return " ".join(_drill(scene.world, rng) for _ in range(rng.randint(8, 14)))
         return self._dialogues(kind, rng, scene)
 
     def _popular(self, rng: random.Random, count: int) -> list[Entity]:
@@ -335,6 +337,17 @@ class Library:
         question, answer = play_cot(scene.world, puzzle, style)
         context = "\n".join(passages)
         return [{"role": "user", "content": f"{context}\n{question['content']}"}, answer]
+
+
+def _drill(world: World, rng: random.Random) -> str:
+    """One comparison of names or years: what the verdicts of the reasoning rest on."""
+    if rng.random() < 0.5:
+        a, b = rng.sample(range(1930, 2020), 2)
+        return f"{a} is {'before' if a < b else 'after'} {b}."
+    pool = world.kind(rng.choice(("city", "university", "person")))
+    a = rng.choice(pool).name
+    b = a if rng.random() < 0.5 else rng.choice(pool).name
+    return f"{a} and {b} are {'the same' if a == b else 'different'}."
 
 
 def write_code(world: World, rng: random.Random) -> str:
