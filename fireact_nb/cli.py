@@ -310,7 +310,7 @@ def _serve(options: argparse.Namespace) -> None:
 def _study(options: argparse.Namespace) -> None:
     from .evaluation import write_outcomes
     from .files import write_file
-    from .study import agents, forecast_study, run_study
+    from .study import agents, forecast_study, run_study, study_costs
     from .tables import render_tables, study_tables
 
     _check_out(options.out, folder=True)
@@ -319,14 +319,14 @@ def _study(options: argparse.Namespace) -> None:
         return
     rows = run_study(workers=options.workers)
     write_outcomes(options.out / "study.csv.gz", rows)
-    text = render_tables(study_tables(rows))
+    text = render_tables(study_tables(rows, study_costs()))
     write_file(options.out / "study.md", text)
     print(f"{text}\n-> {options.out}")
 
 
 def _artifacts(options: argparse.Namespace) -> None:
     from .artifacts import stale_links
-    from .study import LINKS, remake
+    from .links import LINKS, remake
 
     for name in [*LINKS] if options.names == ["all"] else options.names:
         remake(name)

@@ -1,44 +1,36 @@
-"""The experiments behind the notebooks: a grid of agents, and the recipe of every shipped artifact.
+"""The experiments behind the notebooks: a grid of agents, trained and played.
 
 An `Agent` is a tiny model, prompted or fine-tuned on a mix of the teacher's trajectories, and what
 it is to play. `agents` lists the whole grid; `run_study` works through it with two processes and
-can be killed at any moment: a trained agent and a finished play are files of their own. Each `Link`
-makes one artifact of the chain world -> tokenizer -> weights -> trajectories -> adapters ->
-outcomes from the links before it; `remake` runs one and enters it in the manifest.
+can be killed at any moment: a trained agent and a finished play are files of their own.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from .artifacts import (
-    DATA,
     RUNS,
     held_out_questions,
     read_manifest,
-    register,
     shipped,
     tiny_questions,
     tiny_search,
 )
-from .config import FireActError
 from .episode import Settings
 from .evaluation import Outcome, outcomes_of, read_outcomes, write_outcomes
 from .files import read_json, write_file
-from .formats import read_trajectories, write_trajectories
+from .formats import read_trajectories
 from .generate import generate, successes
-from .journal import Journal, content_key
+from .journal import content_key
 from .local import LocalChat
 from .mixing import mix
 from .prompting import load_prompt, prompt_set
 from .search import Bm25, Unreliable
-from .tasks import save_questions
 from .training import Recipe, fine_tune
 from .trajectory import Trajectory
 
@@ -48,12 +40,13 @@ SEEDS = (0, 1)  # of the four mixes, for every student
 VARIANT_SEEDS = (0,)  # of what is tried on the main student alone
 # Chosen on dev; the paper's own LoRA settings are in `paper.py`.
 RECIPE = Recipe(kind="lora", rank=8, alpha=16)
+FULL_RATE = 1e-3  # full fine-tuning moves every weight: a smaller step, chosen on dev
 PROMPTED = ("io", "cot", "react", "reflexion")
 # What the teacher plays: (task, method) -> how many training questions.
 TEACHER_PLAYS: Mapping[tuple[str, str], int] = {
     ("hotpotqa", "react"): 1500,
     ("hotpotqa", "cot"): 1200,
-    ("hotpotqa", "reflexion"): 1500,
+    ("hotpotqa", "reflexion"): 1200,
     ("strategyqa", "react"): 600,
     ("strategyqa", "cot"): 1000,
     ("mmlu", "react"): 600,
@@ -78,13 +71,14 @@ TEMPERATURE = 0.6  # the paper's for Llama
 
 @dataclass(frozen=True)
 class Play:
-    """What an agent is to play: a task's test split under one condition."""
+    """What an agent is to play: a task's split, all or the first `count`, under one condition."""
 
     task: str = "hotpotqa"
     condition: str = "normal"
     temperature: float = 0.0
     samples: int = 1
     split: str = "test"
+    count: int | None = None
 
 
 @dataclass(frozen=True)
@@ -124,10 +118,14 @@ class Agent:
         return (self.model, *sources)
 
 
+# The same agent again and again: the control of the oracle over methods.
+REPEATED = Play(temperature=TEMPERATURE, samples=SAMPLES, count=300)
+
+
 def agents() -> list[Agent]:
     """The whole grid: every cell of the paper's Tables 1-5 and Figures 3 and 4, in our world."""
     grid = [_prompted("teacher", method) for method in ("io", "cot")]
-    grid += [_prompted("teacher", "react", Play(temperature=TEMPERATURE, samples=SAMPLES))]
+    grid += [_prompted("teacher", "react", REPEATED)]
     grid += [_prompted("teacher", "reflexion")]
     elsewhere = tuple(Play(task) for task in ("strategyqa", "mmlu", "bamboogle"))
     noisy = tuple(Play(condition=condition) for condition in NOISE)
@@ -145,11 +143,26 @@ def agents() -> list[Agent]:
                 if model == MAIN and name == "react":
                     more = (*noisy, *elsewhere)
                     if seed == 0:
-                        more += (Play(temperature=TEMPERATURE, samples=SAMPLES),)
+                        more += (REPEATED,)
                 grid.append(_tuned(model, f"{name} {_sizes(parts)}", parts, seed, *more))
     for seed in VARIANT_SEEDS:
         grid += _variants(seed, elsewhere)
     return grid
+
+
+def dev_agents() -> list[Agent]:
+    """What is shown of dev: prompts, sizes and settings were chosen on it."""
+    few = [_prompted("teacher", method) for method in PROMPTED]
+    few += [_prompted(model, method) for model in STUDENTS for method in ("cot", "react")]
+    return few + [_tuned(model, "react 500", REACT, 0) for model in STUDENTS]
+
+
+def shipped_agents() -> list[Agent]:
+    """The fine-tuned agents whose adapters are shipped: seed 0, bar full fine-tuning."""
+    return [
+        a for a in agents()
+        if a.parts and a.recipe and a.recipe.seed == 0 and a.recipe.kind != "full"
+    ]  # fmt: skip
 
 
 def _variants(seed: int, elsewhere: tuple[Play, ...]) -> list[Agent]:
@@ -171,9 +184,6 @@ def _variants(seed: int, elsewhere: tuple[Play, ...]) -> list[Agent]:
         _tuned(MAIN, "multi-task + cot", MULTI_TASK_COT, seed, *elsewhere),
     ]
     return grid
-
-
-FULL_RATE = 1e-3  # full fine-tuning moves every weight: a smaller step, chosen on dev
 
 
 def _prompted(model: str, method: str, *more: Play) -> Agent:
@@ -235,7 +245,7 @@ def play_agent(agent: Agent, play: Play, progress: bool = False) -> list[Outcome
         return read_outcomes(path)
     started = time.monotonic()
     chat = _chat(agent)
-    questions = tiny_questions(play.split, task=play.task)
+    questions = tiny_questions(play.split, play.count, play.task)
     prompt = load_prompt(agent.method, prompt_set(play.task))
     rows: list[Outcome] = []
     for sample in range(play.samples):
@@ -369,145 +379,12 @@ def _use_one_thread() -> None:
     torch.set_num_threads(1)
 
 
-# -- the chain of artifacts ---------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Link:
-    """How an artifact is made: where it goes, what it needs, and the function that writes it."""
-
-    path: str
-    inputs: tuple[str, ...]
-    make: Callable[[Path], None]
-
-
-def write_world(folder: Path) -> None:
-    """Make the tiny world's files from its seed: passages and the splits of all tasks."""
-    from .tinyworld.questions import make_all_puzzles, make_questions
-    from .tinyworld.world import make_world
-
-    world = make_world()
-    write_file(folder / "passages.txt", "".join(p + "\n" for p in world.passages))
-    for task, puzzles in make_all_puzzles(world).items():
-        for split, questions in make_questions(puzzles, task).items():
-            save_questions(folder / f"{task}_{split}.jsonl", questions)
-
-
-def write_tokenizer(folder: Path) -> None:
-    """Train the tiny models' tokenizer; the same bytes every time."""
-    from .tinyworld.vocabulary import save_tokenizer
-
-    save_tokenizer(folder)
-
-
-def write_model(name: str, folder: Path) -> None:
-    """Pretrain a tiny model (long, resumable) and put its weights in place."""
-    from transformers import AutoTokenizer
-
-    from .tinyworld.pretrain import pretrain
-
-    tokenizer = AutoTokenizer.from_pretrained(shipped("tokenizer"))
-    made = pretrain(name, tokenizer, RUNS / "pretrain" / name)
-    shutil.copytree(made, folder, dirs_exist_ok=True)
-
-
-def write_teacher_trajectories(task: str, method: str, path: Path) -> None:
-    """Let the few-shot prompted teacher play training questions; failures are kept, too."""
-    with Journal(_journal(f"teacher_{task}_{method}")) as journal:
-        trajectories = generate(
-            tiny_questions("train", TEACHER_PLAYS[task, method], task),
-            load_prompt(method, prompt_set(task)),
-            LocalChat(shipped("teacher")),
-            tiny_search(),
-            journal=journal,
-        )
-    write_trajectories(path, trajectories)
-
-
-def write_adapter(agent: Agent, folder: Path) -> None:
-    """Fine-tune an agent of the grid and keep what is needed to load it."""
-    made = train_agent(agent)
-    for name in ("adapter_config.json", "adapter_model.safetensors", "recipe.json"):
-        write_file(folder / name, (made / name).read_bytes())
-
-
-def write_dev_outcomes(path: Path) -> None:
-    """On dev: teacher and students prompted by every method, and each student fine-tuned once."""
-    rows: list[Outcome] = []
-    for agent in dev_agents():
-        rows += play_agent(agent, Play(split="dev"))
-    command = "fireact-nb artifacts dev_outcomes"
-    write_outcomes(path, [replace(row, provenance=f"shipped, {command}") for row in rows])
-
-
-def dev_agents() -> list[Agent]:
-    """What is shown of dev: prompts, sizes and settings were chosen on it."""
-    few = [_prompted("teacher", method) for method in PROMPTED]
-    few += [_prompted(model, method) for model in STUDENTS for method in ("cot", "react")]
-    return few + [_tuned(model, "react 500", REACT, 0) for model in STUDENTS]
-
-
-def write_study(path: Path) -> None:
-    """The outcomes of the whole grid on test."""
-    write_outcomes(path, run_study())
-
-
-def write_study_costs(path: Path) -> None:
-    """What each agent of the grid took, and for the fine-tuned ones how the training went."""
+def study_costs() -> list[dict]:
+    """What each finished agent of the grid took; for the fine-tuned ones how the training went."""
     records = []
     for agent in agents():
         record = {"agent": agent.name, "seed": agent.seed, "seconds": round(spent_seconds(agent))}
         if agent.parts:
             record["training"] = read_json(train_agent(agent) / "training.json", dict)
         records.append(record)
-    write_file(path, json.dumps(records, indent=1))
-
-
-def _journal(name: str) -> Path:
-    return RUNS / "journals" / f"{name}.jsonl"
-
-
-def shipped_agents() -> list[Agent]:
-    """The fine-tuned agents whose adapters are shipped: seed 0, bar full fine-tuning."""
-    return [
-        a for a in agents()
-        if a.parts and a.recipe and a.recipe.seed == 0 and a.recipe.kind != "full"
-    ]  # fmt: skip
-
-
-MODELS = ("teacher", *STUDENTS)
-LINKS: dict[str, Link] = {
-    "world": Link("tinyworld", (), write_world),
-    "tokenizer": Link("tokenizer", ("world",), write_tokenizer),
-    **{
-        name: Link(f"models/{name}", ("world", "tokenizer"), partial(write_model, name))
-        for name in MODELS
-    },
-    **{
-        f"teacher_{task}_{method}": Link(
-            f"trajectories/teacher_{task}_{method}.jsonl.gz",
-            ("world", "teacher"),
-            partial(write_teacher_trajectories, task, method),
-        )
-        for task, method in TEACHER_PLAYS
-    },
-    **{
-        agent.slug: Link(f"adapters/{agent.slug}", agent.inputs, partial(write_adapter, agent))
-        for agent in shipped_agents()
-    },
-}
-_MADE = tuple(name for name in LINKS if name != "tokenizer")
-LINKS["dev_outcomes"] = Link("outcomes/dev.csv.gz", _MADE, write_dev_outcomes)
-LINKS["study"] = Link("outcomes/study.csv.gz", _MADE, write_study)
-LINKS["study_costs"] = Link("outcomes/study_costs.json", ("study",), write_study_costs)
-
-
-def remake(name: str) -> None:
-    """Make one artifact anew and enter it in the manifest."""
-    if name not in LINKS:
-        raise FireActError(f"There is no artifact {name!r}. There are: {', '.join(LINKS)}.")
-    link = LINKS[name]
-    path = DATA / link.path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    link.make(path)
-    register(name, path, link.inputs, f"fireact-nb artifacts {name}")
+    return records

@@ -359,8 +359,10 @@ def table_selection(o: Outcomes) -> list[Table]:
             o.of(tuned(MAIN, "react"), sampled=True),
         ),
     }  # fmt: skip
-    for name, (pool, samples) in pools.items():
-        n = len(next(iter(pool.values())))
+    for name, (every, samples) in pools.items():
+        asked = {o.question_id for o in samples}
+        pool = {m: [o for o in rows if o.question_id in asked] for m, rows in every.items()}
+        n = len(asked)
         best, value = best_fixed(pool)
         k = len(pool)
         lines = (

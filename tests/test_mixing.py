@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fireact_nb.artifacts import tiny_questions
 from fireact_nb.config import FireActError
-from fireact_nb.mixing import check_leaks, mix
+from fireact_nb.mixing import check_leaks, mix, share_out
 from fireact_nb.tasks import Question
 from fireact_nb.trajectory import Step, Trajectory
 
@@ -175,3 +175,38 @@ def test_a_leak_is_named_and_counted():
     with pytest.raises(FireActError) as caught:
         check_leaks([nameless], HELD_OUT)
     assert HELD_OUT[1].question[:40] in str(caught.value)
+
+
+# -- shares -------------------------------------------------------------------------------------
+
+
+@given(
+    st.dictionaries(st.sampled_from("abcde"), st.floats(0, 9), min_size=1).filter(
+        lambda shares: sum(shares.values()) > 0.1
+    ),
+    st.integers(0, 2000),
+)
+def test_shares_add_up_and_are_kept(shares, total):
+    counts = share_out(shares, total)
+    assert sum(counts.values()) == total and counts.keys() == shares.keys()
+    whole = sum(shares.values())
+    assert all(abs(counts[name] - total * shares[name] / whole) <= 1 for name in shares)
+
+
+def test_the_papers_shares():
+    assert share_out({"react": 500, "cot": 187, "reflexion": 47}, 734) == {
+        "react": 500, "cot": 187, "reflexion": 47,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("shares", [{"a": 0.0}, {"a": -1.0, "b": 3.0}])
+def test_shares_that_divide_nothing(shares):
+    with pytest.raises(FireActError, match="do not divide anything"):
+        share_out(shares, 10)
+
+
+def test_a_trajectory_in_two_groups_is_drawn_once():
+    mixed = mix({"react": REACT, "again": [*REACT[:10], *COT]}, {"react": 60, "again": 30})
+    assert len({(t.question, t.steps) for t in mixed}) == 90
+    with pytest.raises(FireActError, match="asks for 31 again trajectories and there are 30"):
+        mix({"react": REACT, "again": [*REACT[:10], *COT]}, {"react": 60, "again": 31})

@@ -1,0 +1,166 @@
+"""The recipe of every shipped artifact.
+
+Each `Link` makes one artifact of the chain world -> tokenizer -> weights -> trajectories ->
+adapters -> outcomes -> tables from the links before it; `remake` runs one and enters it in the
+manifest. All of them can be killed and go on where they stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from .artifacts import DATA, RUNS, register, shipped, tiny_questions, tiny_search
+from .config import FireActError
+from .evaluation import Outcome, read_outcomes, write_outcomes
+from .files import read_json, write_file
+from .formats import write_trajectories
+from .generate import generate
+from .journal import Journal
+from .local import LocalChat
+from .prompting import load_prompt, prompt_set
+from .study import (
+    STUDENTS,
+    TEACHER_PLAYS,
+    Agent,
+    Play,
+    dev_agents,
+    play_agent,
+    run_study,
+    shipped_agents,
+    study_costs,
+    train_agent,
+)
+from .tables import render_tables, study_tables
+from .tasks import save_questions
+
+
+@dataclass(frozen=True)
+class Link:
+    """How an artifact is made: where it goes, what it needs, and the function that writes it."""
+
+    path: str
+    inputs: tuple[str, ...]
+    make: Callable[[Path], None]
+
+
+def write_world(folder: Path) -> None:
+    """Make the tiny world's files from its seed: passages and the splits of all tasks."""
+    from .tinyworld.questions import make_all_puzzles, make_questions
+    from .tinyworld.world import make_world
+
+    world = make_world()
+    write_file(folder / "passages.txt", "".join(p + "\n" for p in world.passages))
+    for task, puzzles in make_all_puzzles(world).items():
+        for split, questions in make_questions(puzzles, task).items():
+            save_questions(folder / f"{task}_{split}.jsonl", questions)
+
+
+def write_tokenizer(folder: Path) -> None:
+    """Train the tiny models' tokenizer; the same bytes every time."""
+    from .tinyworld.vocabulary import save_tokenizer
+
+    save_tokenizer(folder)
+
+
+def write_model(name: str, folder: Path) -> None:
+    """Pretrain a tiny model (long, resumable) and put its weights in place."""
+    from transformers import AutoTokenizer
+
+    from .tinyworld.pretrain import pretrain
+
+    tokenizer = AutoTokenizer.from_pretrained(shipped("tokenizer"))
+    made = pretrain(name, tokenizer, RUNS / "pretrain" / name)
+    shutil.copytree(made, folder, dirs_exist_ok=True)
+
+
+def write_teacher_trajectories(task: str, method: str, path: Path) -> None:
+    """Let the few-shot prompted teacher play training questions; failures are kept, too."""
+    with Journal(_journal(f"teacher_{task}_{method}")) as journal:
+        trajectories = generate(
+            tiny_questions("train", TEACHER_PLAYS[task, method], task),
+            load_prompt(method, prompt_set(task)),
+            LocalChat(shipped("teacher")),
+            tiny_search(),
+            journal=journal,
+        )
+    write_trajectories(path, trajectories)
+
+
+def write_adapter(agent: Agent, folder: Path) -> None:
+    """Fine-tune an agent of the grid and keep what is needed to load it."""
+    made = train_agent(agent)
+    for name in ("adapter_config.json", "adapter_model.safetensors", "recipe.json"):
+        write_file(folder / name, (made / name).read_bytes())
+
+
+def write_dev_outcomes(path: Path) -> None:
+    """On dev: teacher and students prompted by every method, and each student fine-tuned once."""
+    rows: list[Outcome] = []
+    for agent in dev_agents():
+        rows += play_agent(agent, Play(split="dev"))
+    command = "fireact-nb artifacts dev_outcomes"
+    write_outcomes(path, [replace(row, provenance=f"shipped, {command}") for row in rows])
+
+
+def write_study(path: Path) -> None:
+    """The outcomes of the whole grid on test."""
+    write_outcomes(path, run_study())
+
+
+def write_study_costs(path: Path) -> None:
+    """What each agent of the grid took, and how the trainings went."""
+    write_file(path, json.dumps(study_costs(), indent=1))
+
+
+def write_study_tables(path: Path) -> None:
+    """The study in words: every table of the paper with ours beside it, as Markdown."""
+    rows, costs = read_outcomes(shipped("study")), read_json(shipped("study_costs"))
+    write_file(path, render_tables(study_tables(rows, costs)))
+
+
+def _journal(name: str) -> Path:
+    return RUNS / "journals" / f"{name}.jsonl"
+
+
+MODELS = ("teacher", *STUDENTS)
+LINKS: dict[str, Link] = {
+    "world": Link("tinyworld", (), write_world),
+    "tokenizer": Link("tokenizer", ("world",), write_tokenizer),
+    **{
+        name: Link(f"models/{name}", ("world", "tokenizer"), partial(write_model, name))
+        for name in MODELS
+    },
+    **{
+        f"teacher_{task}_{method}": Link(
+            f"trajectories/teacher_{task}_{method}.jsonl.gz",
+            ("world", "teacher"),
+            partial(write_teacher_trajectories, task, method),
+        )
+        for task, method in TEACHER_PLAYS
+    },
+    **{
+        agent.slug: Link(f"adapters/{agent.slug}", agent.inputs, partial(write_adapter, agent))
+        for agent in shipped_agents()
+    },
+}
+_MADE = tuple(name for name in LINKS if name != "tokenizer")
+LINKS["dev_outcomes"] = Link("outcomes/dev.csv.gz", _MADE, write_dev_outcomes)
+LINKS["study"] = Link("outcomes/study.csv.gz", _MADE, write_study)
+LINKS["study_costs"] = Link("outcomes/study_costs.json", ("study",), write_study_costs)
+LINKS["study_tables"] = Link("outcomes/study.md", ("study", "study_costs"), write_study_tables)
+
+
+def remake(name: str) -> None:
+    """Make one artifact anew and enter it in the manifest."""
+    if name not in LINKS:
+        raise FireActError(f"There is no artifact {name!r}. There are: {', '.join(LINKS)}.")
+    link = LINKS[name]
+    path = DATA / link.path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    link.make(path)
+    register(name, path, link.inputs, f"fireact-nb artifacts {name}")
