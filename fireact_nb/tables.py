@@ -43,20 +43,28 @@ class Line:
 
 @dataclass(frozen=True)
 class Claim:
-    """One effect: what the paper says in points, and our paired difference (share, not percent)."""
+    """One effect: what the paper says in points, and our paired difference (share, not percent).
+
+    `sign` is the paper's direction where its size is not known.
+    """
 
     text: str
     paper: float | None
     ours: Interval
+    sign: int = 0
 
     @property
     def verdict(self) -> str:
-        """ "agrees", "disagrees" or "not resolved" (our interval includes zero)."""
+        """Agrees, disagrees, or not resolved where our interval includes zero.
+
+        Without a word of the paper: up or down.
+        """
         if self.ours.low <= 0 <= self.ours.high:
             return "not resolved"
-        if self.paper is None:
+        theirs = self.paper or self.sign
+        if not theirs:
             return "up" if self.ours.value > 0 else "down"
-        return "agrees" if (self.ours.value > 0) == (self.paper > 0) else "disagrees"
+        return "agrees" if (self.ours.value > 0) == (theirs > 0) else "disagrees"
 
 
 @dataclass(frozen=True)
@@ -290,6 +298,12 @@ def table_kinds(o: Outcomes) -> list[Table]:
                   "paper: Llama-2-7B, LoRA 26.2 and full 30.2", lines, claims)]  # fmt: skip
 
 
+def _common_seeds(*sides: Sequence[Outcome]) -> list[list[Outcome]]:
+    """Of each side the rows of the seeds that all sides have."""
+    seeds = set.intersection(*({o.seed for o in rows} for rows in sides))
+    return [[o for o in rows if o.seed in seeds] for rows in sides]
+
+
 def _same_seeds(rows: Sequence[Outcome]) -> list[Outcome]:
     """Of the standard agent, only the seeds that the variants beside it were run with."""
     return [row for row in rows if row.seed in VARIANT_SEEDS]
@@ -322,12 +336,11 @@ def table_mixes(o: Outcomes) -> list[Table]:
         claims = []
         for mix in ("react+cot", "react+reflexion", "all"):
             gain = paper.MIXES[mix][0] - paper.MIXES["react"][0] if main else None
+            sign = 0
             if not main and mix == "react+cot":
-                gain = 1.0 if paper.COT_HELPS[paper.COUNTERPARTS[model]] else -1.0
-            claims.append(
-                Claim(f"{model}: {mix} minus react", gain,
-                      paired_difference(rows["react"], rows[mix]))
-            )  # fmt: skip
+                sign = 1 if paper.COT_HELPS[paper.COUNTERPARTS[model]] else -1
+            difference = paired_difference(*_common_seeds(rows["react"], rows[mix]))
+            claims.append(Claim(f"{model}: {mix} minus react", gain, difference, sign))
         source = (
             f"paper, Table 4: {model} beside GPT-3.5"
             if main
@@ -458,7 +471,8 @@ def render_table(table: Table) -> str:
         out += ["", "| difference, paired | ours, points [95%] | paper | does it agree? |",
                 "|---|---|---|---|"]  # fmt: skip
     for claim in table.claims:
-        theirs = "" if claim.paper is None else f"{claim.paper:+.1f}"
+        theirs = {0: "", 1: "up", -1: "down"}[claim.sign]
+        theirs = theirs if claim.paper is None else f"{claim.paper:+.1f}"
         out.append(f"| {claim.text} | {_percent(claim.ours, '+')} | {theirs} | {claim.verdict} |")
     return "\n".join(out)
 
