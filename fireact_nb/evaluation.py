@@ -165,7 +165,8 @@ def read_outcomes(path: str | Path) -> list[Outcome]:
 
 
 def _suffix(path: str | Path) -> str:
-    suffix = Path(str(path).lower().removesuffix(".gz")).suffix
+    name = str(path).lower()
+    suffix = Path(name.removesuffix(".gz") if name.endswith(".csv.gz") else name).suffix
     if suffix not in (".csv", ".parquet"):
         raise FireActError(f"{path} is neither .csv nor .parquet. Rename it to say which it is.")
     return suffix

@@ -28,7 +28,7 @@ def read_text(path: str | Path) -> str:
     path = Path(path)
     try:
         data = path.read_bytes()
-        text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
+        text = (gzip.decompress(data) if path.suffix.lower() == ".gz" else data).decode("utf-8-sig")
     except FileNotFoundError as error:
         raise FireActError(
             f"There is no file {path}. Check the path (looked up from {Path.cwd()}), or make the "
@@ -107,7 +107,7 @@ def write_file(path: str | Path, content: str | bytes) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
     try:
         data = content if isinstance(content, bytes) else content.encode("utf-8")
-        data = gzip.compress(data, mtime=0) if path.suffix == ".gz" else data
+        data = gzip.compress(data, mtime=0) if path.suffix.lower() == ".gz" else data
         path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as file:
             file.write(data)

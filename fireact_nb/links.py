@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from .artifacts import DATA, RUNS, register, shipped, tiny_questions, tiny_search
+from .artifacts import DATA, RUNS, register, shipped, tiny_questions
 from .config import FireActError
 from .evaluation import Outcome, read_outcomes, write_outcomes
 from .files import read_json, write_file
@@ -24,11 +24,13 @@ from .journal import Journal
 from .local import LocalChat
 from .prompting import load_prompt, prompt_set
 from .study import (
+    REFLEXION_SEARCH,
     STUDENTS,
     TEACHER_PLAYS,
     Agent,
     Play,
     dev_agents,
+    make_search,
     play_agent,
     run_study,
     shipped_agents,
@@ -80,12 +82,13 @@ def write_model(name: str, folder: Path) -> None:
 
 def write_teacher_trajectories(task: str, method: str, path: Path) -> None:
     """Let the few-shot prompted teacher play training questions; failures are kept, too."""
+    condition = REFLEXION_SEARCH if method == "reflexion" else "normal"
     with Journal(_journal(f"teacher_{task}_{method}")) as journal:
         trajectories = generate(
             tiny_questions("train", TEACHER_PLAYS[task, method], task),
             load_prompt(method, prompt_set(task)),
             LocalChat(shipped("teacher")),
-            tiny_search(),
+            make_search(condition),
             journal=journal,
         )
     write_trajectories(path, trajectories)
@@ -158,7 +161,11 @@ LINKS["study_tables"] = Link("outcomes/study.md", ("study", "study_costs"), writ
 def remake(name: str) -> None:
     """Make one artifact anew and enter it in the manifest."""
     if name not in LINKS:
-        raise FireActError(f"There is no artifact {name!r}. There are: {', '.join(LINKS)}.")
+        few = [n for n, made in LINKS.items() if not made.path.startswith("adapters/")]
+        raise FireActError(
+            f"There is no artifact {name!r}. There are: {', '.join(few)}; and the adapters, each "
+            "by the name of its folder in data/adapters."
+        )
     link = LINKS[name]
     path = DATA / link.path
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -69,8 +69,10 @@ def _pass_rates(outcomes: Iterable[Outcome], k: int) -> dict[str, float]:
     tries: dict[str, list[bool]] = defaultdict(list)
     for outcome in outcomes:
         tries[outcome.question_id].append(outcome.correct)
+    if k < 1:
+        raise FireActError(f"pass@{k} means nothing: k is how many tries are looked at, 1 or more.")
     few = [question for question, marks in tries.items() if len(marks) < k]
-    if few or not tries or k < 1:
+    if few or not tries:
         raise FireActError(
             f"pass@{k} needs at least {k} samples of every question; {len(few)} have fewer "
             f"(first: {few[:1]}). Sample the agent more often, or choose a smaller k."

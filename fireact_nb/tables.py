@@ -171,7 +171,7 @@ def table_prompting(o: Outcomes) -> list[Table]:
         for method in methods:
             lines.append(
                 o.line(
-                    f"{model}, {_METHODS[method]}",
+                    f"{model}, {_METHODS.get(method, 'Reflexion')}",
                     o.of(prompted(model, method)),
                     theirs.get(method),
                 )
@@ -210,14 +210,15 @@ def table_tuning(o: Outcomes) -> list[Table]:
     for model in STUDENTS:
         before, after = o.of(prompted(model, "react")), o.of(tuned(model, "react"))
         theirs = paper.TUNING[paper.COUNTERPARTS[model]]
-        gain = fmean(x.correct for x in after) / max(1e-9, fmean(x.correct for x in before)) - 1
+        base, gained = (fmean(x.correct for x in rows) for rows in (before, after))
+        gain = f"{gained / base - 1:+.0%}" if base else "from nothing"
         lines += [
             o.line(f"{model}, prompted", before, theirs[0], _cost(before)),
             o.line(
                 f"{model}, fine-tuned",
                 after,
                 theirs[1],
-                f"{gain:+.0%} (paper {theirs[1] / theirs[0] - 1:+.0%}); {_cost(after)}",
+                f"{gain} (paper {theirs[1] / theirs[0] - 1:+.0%}); {_cost(after)}",
             ),
         ]
         claims.append(

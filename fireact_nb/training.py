@@ -290,6 +290,8 @@ def _forecast(
     width = len(batch[-1].input_ids)
     ids = torch.tensor([[*e.input_ids, *[0] * (width - len(e.input_ids))] for e in batch])
     ids = ids.to(network.device)
+    mode = network.training
+    network.train()  # in eval mode bitsandbytes repacks the 4-bit weights for CPU inference
     for _ in range(2):
         started = time.monotonic()
         network(input_ids=ids, labels=ids).loss.backward()
@@ -297,6 +299,7 @@ def _forecast(
             torch.cuda.synchronize()
         step = time.monotonic() - started
         network.zero_grad(set_to_none=True)
+    network.train(mode)
     tokens = sum(len(e.input_ids) for e in examples) * recipe.epochs
     needed, free = memory_needed(model, recipe), free_memory()
     return TrainingForecast(

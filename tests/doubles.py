@@ -1,15 +1,18 @@
-"""A stand-in for a language model: what it says is a function of what it is asked."""
+"""Stand-ins: a language model whose words depend on what it is asked, and a study's outcomes."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import random
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 from fireact_nb.chat import Reply, Request
+from fireact_nb.evaluation import Outcome
+from fireact_nb.study import Agent, Play, agents
 from fireact_nb.tasks import Question
 
 QUESTIONS = [
@@ -71,3 +74,49 @@ class Dice:
             text = f"Thought: I see.\nAction: finish[colour {dice % 3}]"
         length = len(content) // 4
         return Reply(request.prefix + text, length, len(text) // 4, "stop", 0.001, self.usd)
+
+
+def study_rows(
+    rate: Callable[[Agent, Play], float] = lambda agent, play: 0.4, questions: int = 40
+) -> list[Outcome]:
+    """What the whole grid could have played: right at a `rate`, drawn by a seed of each row.
+
+    A play of the first so many questions alone asks half of them.
+    """
+    return [
+        _outcome(agent, play, number, sample, rate(agent, play))
+        for agent in agents()
+        for play in agent.plays
+        for sample in range(play.samples)
+        for number in range(questions if play.count is None else questions // 2)
+    ]
+
+
+def _outcome(agent: Agent, play: Play, number: int, sample: int, rate: float) -> Outcome:
+    dice = random.Random(f"{agent.slug}/{play}/{number}/{sample}")
+    correct = dice.random() < rate
+    return Outcome(
+        question_id=f"{play.task}-{number:03}",
+        task=play.task,
+        split=play.split,
+        type="",
+        agent=agent.name,
+        model=agent.model,
+        method_mix=agent.method,
+        condition=play.condition,
+        seed=agent.seed,
+        sample=sample,
+        temperature=play.temperature,
+        correct=correct,
+        f1=float(correct),
+        answer="Ann",
+        state="finished",
+        rounds=dice.randint(1, 11),
+        searches=1,
+        prompt_tokens=dice.randint(100, 2000),
+        completion_tokens=20,
+        usd=0.0,
+        seconds=dice.random(),
+        trajectory_id=f"{number}",
+        provenance="made up",
+    )

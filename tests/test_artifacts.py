@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from fireact_nb import artifacts
 from fireact_nb.artifacts import (
     DATA,
     hash_path,
+    held_out_questions,
     provenance,
     read_manifest,
     register,
@@ -20,6 +22,7 @@ from fireact_nb.artifacts import (
     tiny_questions,
 )
 from fireact_nb.config import FireActError
+from fireact_nb.tasks import normalize_answer
 
 
 @pytest.fixture
@@ -207,10 +210,55 @@ def test_the_first_questions_of_a_split():
 
 
 def test_more_questions_than_there_are():
-    with pytest.raises(FireActError, match="401 questions were asked for .* dev has 400"):
+    with pytest.raises(FireActError, match="401 questions were asked .* dev of hotpotqa has 400"):
         tiny_questions("dev", 401)
 
 
-def test_unknown_split():
-    with pytest.raises(FireActError, match="no split 'validation': choose train, dev or test"):
-        tiny_questions("validation")
+TINY_SPLITS = {
+    "bamboogle": {"test": 125},
+    "hotpotqa": {"dev": 400, "test": 600, "train": 2400},
+    "mmlu": {"dev": 200, "test": 300, "train": 1000},
+    "strategyqa": {"dev": 200, "test": 300, "train": 1000},
+}
+
+
+@pytest.mark.parametrize(
+    ("split", "task"),
+    [("validation", "hotpotqa"), ("test", "triviaqa"), ("dev", "bamboogle"), ("", "mmlu")],
+)
+def test_unknown_splits_and_tasks_are_told_with_all_there_are(split, task):
+    with pytest.raises(FireActError) as caught:
+        tiny_questions(split, task=task)
+    there = ", ".join(f"{t} {s}" for t, splits in TINY_SPLITS.items() for s in splits)
+    assert str(caught.value) == (
+        f"The tiny world has no split {split!r} of {task!r}. There are: {there}."
+    )
+
+
+@pytest.mark.parametrize("task", TINY_SPLITS)
+def test_every_task_has_its_splits(task):
+    for split, count in TINY_SPLITS[task].items():
+        questions = tiny_questions(split, task=task)
+        assert len(questions) == len({q.id for q in questions}) == count
+        assert {(q.task, q.split) for q in questions} == {(task, split)}
+        assert tiny_questions(split, 3, task) == questions[:3]
+        with pytest.raises(FireActError, match=f"split {split} of {task} has {count}"):
+            tiny_questions(split, count + 1, task)
+
+
+def test_held_out_is_dev_and_test_of_all_tasks_and_nothing_to_train_on():
+    held_out = held_out_questions()
+    assert len(held_out) == 400 + 600 + 200 + 300 + 200 + 300 + 125
+    assert Counter((q.task, q.split) for q in held_out) == {
+        (task, split): count
+        for task, splits in TINY_SPLITS.items()
+        for split, count in splits.items()
+        if split != "train"
+    }
+    ids, words = {q.id for q in held_out}, {normalize_answer(q.question) for q in held_out}
+    assert len(ids) == len(held_out)
+    for task, splits in TINY_SPLITS.items():
+        if "train" in splits:
+            train = tiny_questions("train", task=task)
+            assert not ids & {q.id for q in train}
+            assert not words & {normalize_answer(q.question) for q in train}

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import json
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from doubles import study_rows
 
-from fireact_nb import cli, generate, local
-from fireact_nb.formats import write_trajectories
+from fireact_nb import cli, generate, local, study
+from fireact_nb.artifacts import tiny_questions
+from fireact_nb.evaluation import read_outcomes
+from fireact_nb.formats import read_trajectories, write_trajectories
+from fireact_nb.prompting import Prompt, load_prompt
+from fireact_nb.tables import render_tables, study_tables
 from fireact_nb.trajectory import Step, Trajectory
 
 COMMANDS = sorted(cli._COMMANDS)
@@ -158,10 +165,66 @@ def test_wrong_methods_splits_and_counts_are_named_with_the_choices(
     said = fail(capsys, command, "--method", "magic", "--out", out, "--count", 2)
     assert "'magic'" in said and "io, cot, react, reflexion, fireact" in said
     said = fail(capsys, command, "--split", "secret", "--out", out)
-    assert "'secret'" in said and "train, dev or test" in said
+    assert "no split 'secret' of 'hotpotqa'" in said and "hotpotqa dev, hotpotqa test" in said
+    said = fail(capsys, command, "--task", "trivia", "--out", out)
+    assert "'trivia'" in said and "There are: bamboogle test, hotpotqa dev" in said
     said = fail(capsys, command, "--split", "dev", "--count", 999_999, "--out", out)
-    assert "999999" in said and "dev has" in said
+    assert "999999" in said and "dev of hotpotqa has 400" in said
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", ["generate", "evaluate"])
+@pytest.mark.parametrize(
+    ("task", "prompts"), [("mmlu", "tiny_mmlu"), ("strategyqa", "tiny_strategyqa"), ("", "tiny")]
+)
+def test_a_task_brings_its_questions_and_its_prompts(
+    command: str,
+    task: str,
+    prompts: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    played: list[tuple] = []
+
+    def fake(questions: list, prompt: Prompt, *_: object, **__: object) -> list[Trajectory]:
+        played.append((questions, prompt))
+        return [
+            Trajectory(q.id, q.question, (), answer=q.answer, gold=q.answer, correct=True)
+            for q in questions
+        ]
+
+    monkeypatch.setattr(generate, "generate", fake)
+    monkeypatch.setattr(local, "LocalChat", lambda *_: SimpleNamespace(name="nobody"))
+    out = tmp_path / ("o.csv.gz" if command == "evaluate" else "o.jsonl.gz")
+    choice = ["--task", task] if task else []
+    arguments = [*choice, "--split", "dev", "--count", "7", "--method", "cot", "--model", "m"]
+    assert cli.main([command, *arguments, "--out", str(out)]) == 0
+    task = task or "hotpotqa"
+    ((questions, prompt),) = played
+    assert questions == tiny_questions("dev", 7, task) and {q.task for q in questions} == {task}
+    assert prompt == load_prompt("cot", prompts) and prompt.name == prompts
+    if command == "evaluate":
+        rows = read_outcomes(out)
+        assert [(o.question_id, o.task) for o in rows] == [(q.id, task) for q in questions]
+        assert all(o.correct for o in rows), "scored by the rule of another task"
+        assert "EM 1.000" in capsys.readouterr().out
+    else:
+        assert [t.question_id for t in read_trajectories(out)] == [q.id for q in questions]
+        assert "7 of 7 ended in the right answer" in capsys.readouterr().out
+
+
+def test_the_prompts_of_another_set_are_taken_when_they_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played: list[Prompt] = []
+    monkeypatch.setattr(generate, "generate", lambda q, p, *_, **__: played.append(p) or [])
+    monkeypatch.setattr(local, "LocalChat", lambda *_: SimpleNamespace(name="nobody"))
+    out = tmp_path / "o.jsonl"
+    for more in ([], ["--prompts", "tiny"]):
+        arguments = ["generate", "--task", "mmlu", "--model", "m", "--out", str(out), *more]
+        assert cli.main(arguments) == 0
+    assert [prompt.name for prompt in played] == ["tiny_mmlu", "tiny"]
 
 
 def test_a_wrong_prompt_set_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -220,6 +283,85 @@ def test_wrong_models_and_artifacts_are_named_with_the_choices(
     assert not (tmp_path / "run").exists()
     said = fail(capsys, "artifacts", "nothing")
     assert "'nothing'" in said and "tokenizer" in said
+
+
+# -- the study ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def nothing_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A study of which nothing was done yet, and what it took elsewhere: a minute an agent."""
+    costs = tmp_path / "costs.json"
+    records = [{"agent": a.name, "seed": a.seed, "seconds": 60} for a in study.agents()]
+    costs.write_text(json.dumps(records), encoding="utf-8")
+    monkeypatch.setattr(study, "shipped", lambda name: {"study_costs": costs}[name])
+    monkeypatch.setattr(study, "spent_seconds", lambda agent: 0.0)
+
+
+def test_study_list_tells_what_it_would_take_and_does_nothing(
+    nothing_done: None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(study, "run_study", lambda *_, **__: pytest.fail("it ran"))
+    count = len(study.agents())
+    for workers in (1, 2):
+        arguments = ["study", "--list", "--workers", str(workers), "--out", str(tmp_path / "out")]
+        assert cli.main(arguments) == 0
+        (said,) = capsys.readouterr().out.splitlines()
+        assert said.startswith(f"{count} of {count} agents are still to be trained or played: ")
+        assert f"about {count / 60 / workers:.1f} hours on {workers} cores" in said
+        assert "stopped at any time" in said
+    assert not list((tmp_path / "out").glob("*"))
+
+
+def test_study_writes_its_outcomes_and_its_tables(
+    nothing_done: None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows, asked = study_rows(questions=4), []
+    monkeypatch.setattr(study, "run_study", lambda *_, **options: asked.append(options) or rows)
+    training = {"seconds": 7.0, "saved_bytes": 10, "trained_parameters": 4321}
+    costs = [{"agent": f"{study.MAIN}, react 500", "seed": 0, "seconds": 9, "training": training}]
+    monkeypatch.setattr(study, "study_costs", lambda: costs)
+    assert cli.main(["study", "--workers", "3", "--out", str(tmp_path / "out")]) == 0
+    assert asked == [{"workers": 3}]
+    assert read_outcomes(tmp_path / "out" / "study.csv.gz") == rows
+    text = (tmp_path / "out" / "study.md").read_text("utf-8")
+    assert text == render_tables(study_tables(rows, costs)) and "4,321 weights trained" in text
+    said = capsys.readouterr().out
+    assert "agents are still to be trained" in said.splitlines()[0] and text in said
+
+
+def test_a_study_folder_that_cannot_be_written_is_told_before_the_work(
+    nothing_done: None,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(study, "run_study", lambda *_, **__: pytest.fail("it ran"))
+    (tmp_path / "file").write_text("x")
+    said = fail(capsys, "study", "--out", tmp_path / "file")
+    assert f"{tmp_path / 'file'} cannot be written" in said and "--out" in said
+
+
+def test_artifacts_all_makes_every_link_in_order(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from fireact_nb import artifacts, links
+
+    made: list[str] = []
+    monkeypatch.setattr(links, "remake", made.append)
+    monkeypatch.setattr(artifacts, "stale_links", list)
+    assert cli.main(["artifacts", "all"]) == 0 and made == list(links.LINKS)
+    assert cli.main(["artifacts"]) == 0 and made == list(links.LINKS)
+    assert cli.main(["artifacts", "study", "world"]) == 0 and made[-2:] == ["study", "world"]
+    capsys.readouterr()
+    monkeypatch.setattr(artifacts, "stale_links", lambda: ["world: it is old."])
+    assert "chain of artifacts is broken. world: it is old." in fail(capsys, "artifacts")
 
 
 def api(*more: object) -> list[object]:

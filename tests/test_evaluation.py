@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 from dataclasses import asdict, fields, replace
 
 import pytest
@@ -22,6 +23,7 @@ from fireact_nb.evaluation import (
     wilson,
     write_outcomes,
 )
+from fireact_nb.files import write_file
 from fireact_nb.tasks import Question
 from fireact_nb.trajectory import STATES, Step, Trajectory
 
@@ -85,7 +87,7 @@ OUTCOMES = st.builds(
 )
 
 
-@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+@pytest.mark.parametrize("suffix", ["csv", "csv.gz", "parquet"])
 @given(outcomes=st.lists(OUTCOMES, max_size=3))
 def test_the_table_comes_back(tmp_path_factory, suffix, outcomes):
     path = tmp_path_factory.getbasetemp() / f"outcomes.{suffix}"
@@ -97,6 +99,27 @@ def test_csv_on_disk_has_plain_line_ends(tmp_path):
     write_outcomes(tmp_path / "o.csv", [OUTCOME])
     content = (tmp_path / "o.csv").read_bytes()
     assert b"\r" not in content and content.count(b"\n") == 2
+
+
+def test_a_packed_table_is_the_same_table(tmp_path):
+    rows = [mark(f"q{n}", n % 2 == 0) for n in range(50)]
+    for name in ("o.csv", "o.csv.gz", "again.csv.gz"):
+        write_outcomes(tmp_path / name, rows)
+        assert read_outcomes(tmp_path / name) == rows
+    plain, packed, again = (
+        (tmp_path / name).read_bytes() for name in ("o.csv", "o.csv.gz", "again.csv.gz")
+    )
+    assert gzip.decompress(packed) == plain and len(packed) < len(plain) / 3
+    assert packed == again, "the manifest holds its hash"
+    (tmp_path / "o.csv.gz").write_bytes(packed[:-20])
+    with pytest.raises(FireActError, match=r"o\.csv\.gz is not a whole gzip file"):
+        read_outcomes(tmp_path / "o.csv.gz")
+    write_file(tmp_path / "o.csv.gz", plain[:-20])
+    with pytest.raises(FireActError, match=r"o\.csv\.gz, line 51"):
+        read_outcomes(tmp_path / "o.csv.gz")
+    for name in ("o.gz", "o.xlsx.gz", "o.parquet.gz"):  # Parquet is packed within
+        with pytest.raises(FireActError, match="neither .csv nor .parquet"):
+            write_outcomes(tmp_path / name, rows)
 
 
 def write_csv(path, header, *rows):

@@ -22,7 +22,16 @@ from fireact_nb.artifacts import DATA
 from fireact_nb.chat import Request
 from fireact_nb.config import FireActError
 from fireact_nb.local import LocalChat, describe, load_base, load_model
-from fireact_nb.training import Example, Recipe, Training, encode, fine_tune
+from fireact_nb.training import (
+    Example,
+    Recipe,
+    Training,
+    TrainingForecast,
+    encode,
+    fine_tune,
+    forecast_training,
+    memory_needed,
+)
 from fireact_nb.trajectory import Step, Trajectory
 
 TOKENIZER = DATA / "tokenizer"
@@ -266,6 +275,94 @@ def test_a_qlora_adapter_is_merged_into_the_base_it_was_trained_on(
         torch.testing.assert_close(result, seen + delta.float().cpu(), atol=1e-5, rtol=1e-4)
         exact = plain[f"{layer}.weight"].float().cpu()
         assert (seen - exact).abs().max() > 1e-3, "the base was not quantised"
+
+
+# -- the forecast -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["lora", "qlora", "full"])
+def test_a_forecast_counts_tokens_and_steps(kind: str, base: Path, tokenizer: Any) -> None:
+    recipe = Recipe(**{**vars(RECIPE), "kind": kind, "batch": 5, "epochs": 3})
+    forecast = forecast_training(base, BOOKS, recipe)
+    tokens = sum(len(encode(t, tokenizer).input_ids) for t in BOOKS)
+    assert (forecast.examples, forecast.tokens, forecast.steps) == (12, 3 * tokens, 3 * 3)
+    assert 0 < forecast.seconds < 60
+    assert forecast.needed_gib == memory_needed(base, recipe) / 2**30 > 0
+    assert forecast.free_gib > forecast.needed_gib
+
+
+def test_a_forecast_is_of_what_is_trained(base: Path, tmp_path: Path, tokenizer: Any) -> None:
+    """Tokens past the limit do not count; fewer examples than a batch are a step."""
+    recipe = Recipe(**{**vars(RECIPE), "kind": "lora", "max_length": 30, "epochs": 1})
+    forecast = forecast_training(base, BOOKS[:3], recipe)
+    assert (forecast.tokens, forecast.steps) == (3 * 30, 1)
+    done = fine_tune(base, BOOKS, tmp_path / "a", recipe, progress=False)
+    forecast = forecast_training(base, BOOKS, recipe)
+    assert (forecast.examples, forecast.tokens) == (done.examples, done.tokens)
+
+
+def test_a_longer_training_is_forecast_to_take_longer(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step that takes 2 s, 4 of 12 alike examples in it: 3 steps an epoch, 6 s."""
+    from fireact_nb import training
+
+    clock = iter(range(0, 1000, 2))
+    monkeypatch.setattr(training.time, "monotonic", lambda: next(clock))
+    alike = [Trajectory(**{**vars(BOOKS[0]), "question_id": f"q{n}"}) for n in range(12)]
+    for epochs in (1, 5):
+        recipe = Recipe(**{**vars(RECIPE), "kind": "lora", "epochs": epochs})
+        assert forecast_training(base, alike, recipe).seconds == pytest.approx(6.0 * epochs)
+
+
+def test_a_forecast_in_words() -> None:
+    forecast = TrainingForecast(734, 1_234_567, 276, 0.35, 14.96, 200.0)
+    assert str(forecast) == (
+        "734 trajectories, 1,234,567 tokens in 276 steps: about 3.3 minutes (one step timed), "
+        "0.3 of 15.0 GiB"
+    )
+
+
+@pytest.mark.parametrize("kind", ["lora", "qlora", "full"])
+def test_timing_a_step_changes_no_weight(kind: str, base: Path) -> None:
+    import torch
+
+    from fireact_nb import training
+
+    recipe = Recipe(**{**vars(RECIPE), "kind": kind})
+    network, tokenizer = training.prepare(base, recipe)
+    before = {name: p.detach().clone() for name, p in network.named_parameters()}
+    mode = network.training
+    trained = {name for name, p in network.named_parameters() if p.requires_grad}
+    examples = [encode(t, tokenizer) for t in BOOKS]
+    training._forecast(network, tokenizer, examples, base, recipe)
+    for name, weight in network.named_parameters():
+        assert torch.equal(weight, before[name]), f"{name} was moved"
+        assert weight.grad is None, f"{name} would be moved by the first step"
+        assert weight.requires_grad == (name in trained)
+    assert before and trained and network.training == mode
+
+
+@pytest.mark.parametrize("kind", ["lora", "qlora", "full"])
+def test_fine_tune_opens_with_its_forecast_and_trains_no_other_way_for_it(
+    kind: str, base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], tokenizer: Any
+) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    # Dropout draws: a forecast that left the dice elsewhere would change every step after it.
+    recipe = Recipe(**{**vars(RECIPE), "kind": kind, "epochs": 2, "dropout": 0.2})
+    quiet = fine_tune(base, BOOKS, tmp_path / "quiet", recipe, progress=False)
+    assert "trajectories" not in capsys.readouterr().out
+    told = fine_tune(base, BOOKS, tmp_path / "told", recipe, progress=True)
+    said = capsys.readouterr().out.splitlines()
+    tokens = 2 * sum(len(encode(t, tokenizer).input_ids) for t in BOOKS)
+    assert said[0].startswith(f"12 trajectories, {tokens:,} tokens in 6 steps: about 0.")
+    assert said[0].endswith(" GiB")
+    assert told.tokens == tokens and told.losses[-1][0] == 5
+    assert told.losses == quiet.losses
+    one, other = (load_file(next(d.folder.glob("*model.safetensors"))) for d in (quiet, told))
+    assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 KILLED = """
