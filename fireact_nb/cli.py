@@ -10,9 +10,13 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import __version__
 from .config import FireActError
+
+if TYPE_CHECKING:
+    from .tasks import Question
 
 _EPILOG = """examples:
   fireact-nb run                          execute the whole series, offline
@@ -126,7 +130,8 @@ def _add_questions(parser: argparse.ArgumentParser, split: str, count: int) -> N
         "--task", default="hotpotqa", help="hotpotqa, strategyqa, mmlu, bamboogle (%(default)s)"
     )
     parser.add_argument("--split", default=split, help="train, dev or test (%(default)s)")
-    parser.add_argument("--count", type=_positive, default=count, help="questions (%(default)s)")
+    parser.add_argument("--count", type=_positive, help=f"questions ({count}, or all if fewer)")
+    parser.set_defaults(most=count)
 
 
 def _positive(text: str) -> int:
@@ -217,8 +222,15 @@ def _pretrain(options: argparse.Namespace) -> None:
     print(pretrain(options.model, tokenizer, folder, options.tokens, threads=options.threads))
 
 
+def _questions(options: argparse.Namespace) -> list[Question]:
+    from .artifacts import tiny_questions
+
+    questions = tiny_questions(options.split, options.count, options.task)
+    return questions if options.count else questions[: options.most]
+
+
 def _generate(options: argparse.Namespace) -> None:
-    from .artifacts import tiny_questions, tiny_search
+    from .artifacts import tiny_search
     from .chat import OpenAIChat, is_loopback
     from .episode import Settings
     from .formats import write_trajectories
@@ -227,7 +239,7 @@ def _generate(options: argparse.Namespace) -> None:
     from .local import LocalChat
     from .prompting import load_prompt, prompt_set
 
-    questions = tiny_questions(options.split, options.count, options.task)
+    questions = _questions(options)
     prompt = load_prompt(options.method, options.prompts or prompt_set(options.task))
     _check_out(options.out)
     if options.max_usd is not None and not (options.base_url and options.prices):
@@ -280,14 +292,14 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from .artifacts import tiny_questions, tiny_search
+    from .artifacts import tiny_search
     from .evaluation import accuracy, outcomes_of, write_outcomes
     from .generate import generate
     from .journal import Journal
     from .local import LocalChat
     from .prompting import load_prompt, prompt_set
 
-    questions = tiny_questions(options.split, options.count, options.task)
+    questions = _questions(options)
     prompt = load_prompt(options.method, prompt_set(options.task))
     _check_out(options.out)
     chat = LocalChat(_model_path(options.model), options.adapter)

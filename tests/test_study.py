@@ -23,7 +23,10 @@ from fireact_nb.links import LINKS, MODELS
 from fireact_nb.prompting import load_prompt, parse_prompt, prompt_set
 from fireact_nb.search import Bm25, Unreliable
 from fireact_nb.study import (
+    COT,
     MAIN,
+    MIXES,
+    MULTI_TASK_COT,
     NOISE,
     RECIPE,
     SEEDS,
@@ -258,13 +261,14 @@ def test_the_chain_holds_every_artifact():
     assert set(LINKS["dev_outcomes"].inputs) == set(LINKS["study"].inputs)
 
 
-def test_adapters_are_shipped_of_one_seed_and_no_whole_model():
+def test_the_adapters_that_notebooks_need_are_shipped():
     shipped = shipped_agents()
-    kinds = Counter(a.recipe.kind for a in shipped)
-    assert kinds.keys() == {"lora", "qlora"} and {a.seed for a in shipped} == {0}
-    left = [a for a in GRID if a.parts and a not in shipped]
-    assert left and all(a.seed > 0 or a.recipe.kind == "full" for a in left)
-    assert any(a.recipe.kind == "full" for a in left)
+    assert {a.recipe for a in shipped} == {RECIPE}
+    assert {a.model for a in shipped if a.label == "react 500"} == set(STUDENTS)
+    assert {a.parts for a in shipped if a.model == MAIN} == {
+        *MIXES.values(), COT, MULTI_TASK_COT,
+    }  # fmt: skip
+    assert len(shipped) == 9
 
 
 def test_an_unknown_artifact_is_named_with_the_choices():
