@@ -102,7 +102,7 @@ def write_adapter(agent: Agent, folder: Path) -> None:
 
 
 def write_dev_outcomes(path: Path) -> None:
-    """On dev: teacher and students prompted by every method, and each student fine-tuned once."""
+    """The prompted teacher on all of dev, by every method."""
     rows: list[Outcome] = []
     for agent in dev_agents():
         rows += play_agent(agent, Play(split="dev"))

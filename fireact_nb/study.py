@@ -133,7 +133,7 @@ def agents() -> list[Agent]:
     grid += [_prompted("teacher", "react", REPEATED)]
     grid += [_prompted("teacher", "reflexion")]
     elsewhere = tuple(Play(task) for task in ("strategyqa", "mmlu", "bamboogle"))
-    noisy = tuple(Play(condition=condition) for condition in NOISE)
+    noisy = tuple(Play(condition=condition, count=300) for condition in NOISE)
     for model in STUDENTS:
         main = model == MAIN
         grid += [_prompted(model, "io", *(elsewhere if main else ()))]
@@ -158,10 +158,8 @@ def agents() -> list[Agent]:
 
 
 def dev_agents() -> list[Agent]:
-    """What is shown of dev: prompts, sizes and settings were chosen on it."""
-    few = [_prompted("teacher", method) for method in PROMPTED]
-    few += [_prompted(model, method) for model in STUDENTS for method in ("cot", "react")]
-    return few + [_tuned(model, "react 500", REACT, 0) for model in STUDENTS]
+    """The teacher on dev, where prompts, sizes and settings were chosen."""
+    return [_prompted("teacher", method) for method in PROMPTED]
 
 
 def shipped_agents() -> list[Agent]:

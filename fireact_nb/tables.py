@@ -267,7 +267,9 @@ def table_robustness(o: Outcomes) -> list[Table]:
             Claim(
                 f"{label}: {condition} minus normal",
                 value,
-                paired_difference(o.of(agent), o.of(agent, "hotpotqa", condition)),
+                paired_difference(
+                    *_same_questions(o.of(agent), o.of(agent, "hotpotqa", condition))
+                ),
             )
             for label, agent, value in (
                 ("prompted", few, paper.ROBUSTNESS[condition][0] - 31.4),
@@ -297,6 +299,12 @@ def table_kinds(o: Outcomes) -> list[Table]:
     )  # fmt: skip
     return [Table("LoRA, QLoRA and full fine-tuning",
                   "paper: Llama-2-7B, LoRA 26.2 and full 30.2", lines, claims)]  # fmt: skip
+
+
+def _same_questions(*sides: Sequence[Outcome]) -> list[list[Outcome]]:
+    """Of each side the rows of the questions that all sides have."""
+    asked = set.intersection(*({o.question_id for o in rows} for rows in sides))
+    return [[o for o in rows if o.question_id in asked] for rows in sides]
 
 
 def _common_seeds(*sides: Sequence[Outcome]) -> list[list[Outcome]]:

@@ -356,3 +356,27 @@ def test_loaded_model_needs_tokenizer_and_name():
     model, tokenizer = tiny_model()
     with pytest.raises(ValueError, match="tokenizer and a name"):
         LocalChat(model, tokenizer=tokenizer)
+
+
+def test_the_roomy_cache_holds_what_a_plain_one_holds():
+    """Whatever is cut off, repeated or added, also past the room that was left."""
+    from transformers import DynamicCache
+
+    from fireact_nb.local import _ROOM_AHEAD, _make_cache
+
+    model, _ = tiny_model()
+    roomy, plain = _make_cache(model.config), DynamicCache(config=model.config)
+    torch.manual_seed(0)
+    for step, size in enumerate((5, 1, 1, _ROOM_AHEAD + 3, 1, 2, 1)):
+        batch = 3 if step >= 2 else 1
+        if step == 2:
+            for cache in (roomy, plain):
+                cache.batch_repeat_interleave(3)
+        if step == 5:
+            for cache in (roomy, plain):
+                cache.crop(-4)
+        for layer in range(model.config.num_hidden_layers):
+            keys, values = torch.randn(2, batch, 2, size, 4).unbind(0)
+            got, want = roomy.update(keys, values, layer), plain.update(keys, values, layer)
+            assert torch.equal(got[0], want[0]) and torch.equal(got[1], want[1]), (step, layer)
+    assert roomy.get_seq_length() == plain.get_seq_length()

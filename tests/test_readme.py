@@ -7,6 +7,8 @@ import re
 from fireact_nb.artifacts import ROOT, shipped
 from fireact_nb.cli import make_parser
 from fireact_nb.evaluation import Outcome, read_outcomes, summarize
+from fireact_nb.files import read_json
+from fireact_nb.tables import render_tables, study_tables
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -30,6 +32,20 @@ def test_the_results_are_those_of_the_shipped_table() -> None:
 
 def test_every_row_of_the_table_holds_all_of_dev() -> None:
     assert {row["questions"] for row in summarize(outcomes())} == {400}
+
+
+def test_the_differences_are_those_of_the_study() -> None:
+    study = README.split("### The study")[1].split("## The tree")[0]
+    shown = [line for line in study.splitlines() if re.match(r"\| .*\d", line)]
+    tables = shipped("study_tables").read_text(encoding="utf-8").splitlines()
+    assert len(shown) >= 10
+    assert [line for line in shown if line not in tables] == []
+
+
+def test_the_shipped_tables_are_what_the_shipped_outcomes_say() -> None:
+    rows, costs = read_outcomes(shipped("study")), read_json(shipped("study_costs"))
+    tables = render_tables(study_tables(rows, costs))
+    assert tables == shipped("study_tables").read_text(encoding="utf-8")
 
 
 def test_every_module_stands_in_the_tree() -> None:
