@@ -253,13 +253,13 @@ def table_robustness(o: Outcomes) -> list[Table]:
             ("fine-tuned on ReAct", react, theirs[1]),
             ("fine-tuned on ReAct + CoT", both, None),
         ):
-            rows = o.of(agent, *where)
+            rows = _same_seeds(o.of(agent, *where))
             lines.append(o.line(f"{condition}: {label}", rows, value, _cost(rows)))
         claims.append(
             Claim(
                 f"{condition}: fine-tuned minus prompted",
                 theirs[1] - theirs[0],
-                paired_difference(o.of(few, *where), o.of(react, *where)),
+                paired_difference(o.of(few, *where), _same_seeds(o.of(react, *where))),
             )
         )
     for condition in NOISE:
@@ -268,7 +268,9 @@ def table_robustness(o: Outcomes) -> list[Table]:
                 f"{label}: {condition} minus normal",
                 value,
                 paired_difference(
-                    *_same_questions(o.of(agent), o.of(agent, "hotpotqa", condition))
+                    *_same_questions(
+                        _same_seeds(o.of(agent)), _same_seeds(o.of(agent, "hotpotqa", condition))
+                    )
                 ),
             )
             for label, agent, value in (

@@ -295,7 +295,7 @@ def nothing_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     records = [{"agent": a.name, "seed": a.seed, "seconds": 60} for a in study.agents()]
     costs.write_text(json.dumps(records), encoding="utf-8")
     monkeypatch.setattr(study, "shipped", lambda name: {"study_costs": costs}[name])
-    monkeypatch.setattr(study, "spent_seconds", lambda agent: 0.0)
+    monkeypatch.setattr(study, "RUNS", tmp_path / "runs")
 
 
 def test_study_list_tells_what_it_would_take_and_does_nothing(

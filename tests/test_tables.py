@@ -322,7 +322,9 @@ def expected_lines() -> dict[tuple[str, str], list[Outcome]]:
             ("fine-tuned on ReAct", "react 500"),
             ("fine-tuned on ReAct + CoT", "react+cot 500+187"),
         ):
-            lines[ROBUSTNESS, f"{condition}: {who}"] = played(f"{MAIN}, {label}", *where)
+            lines[ROBUSTNESS, f"{condition}: {who}"] = played(
+                f"{MAIN}, {label}", *where, seeds=VARIANT_SEEDS
+            )
     for title, agents_of_it in {
         KINDS: {"LoRA": "react 500", "QLoRA (NF4)": "react 500, qlora", "full": "react 500, full"},
         SCALING: {f"{n} trajectories": f"react {n}" for n in (100, 200, 500, 1000)},
