@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from .artifacts import DATA, RUNS, register, shipped, tiny_questions
+from .artifacts import DATA, RUNS, provenance, register, shipped, tiny_questions
 from .config import FireActError
 from .evaluation import Outcome, read_outcomes, write_outcomes
 from .files import read_json, write_file
@@ -123,7 +123,7 @@ def write_study_costs(path: Path) -> None:
 def write_study_tables(path: Path) -> None:
     """The study in words: every table of the paper with ours beside it, as Markdown."""
     rows, costs = read_outcomes(shipped("study")), read_json(shipped("study_costs"))
-    write_file(path, render_tables(study_tables(rows, costs)))
+    write_file(path, render_tables(study_tables(rows, costs), provenance("study")))
 
 
 def _journal(name: str) -> Path:

@@ -462,9 +462,16 @@ def table_masks(o: Outcomes) -> list[Table]:
 # -- in words -----------------------------------------------------------------------------------
 
 
-def render_tables(tables: Iterable[Table]) -> str:
-    """All tables as Markdown, in percent, intervals in brackets."""
-    return "\n\n".join(render_table(table) for table in tables) + "\n"
+def render_tables(tables: Iterable[Table], origin: str = "measured in this run") -> str:
+    """All tables as Markdown, in percent, intervals in brackets; `origin` is ours."""
+    opening = (
+        "## The paper's experiments in the tiny world\n"
+        f"Ours: {origin}. The paper's: as reported, from another world with other models; compare "
+        "directions, not numbers.\n\nIntervals are 95%, by bootstrap over questions; agents with "
+        "several seeds are averaged by question. Seconds were taken while other work shared the "
+        "cores: see `benchmarks/` for ratios."
+    )
+    return "\n\n".join([opening, *map(render_table, tables)]) + "\n"
 
 
 def render_table(table: Table) -> str:

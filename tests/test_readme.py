@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from fireact_nb.artifacts import ROOT, shipped
+from fireact_nb.artifacts import ROOT, provenance, shipped
 from fireact_nb.cli import make_parser
 from fireact_nb.evaluation import Outcome, read_outcomes, summarize
 from fireact_nb.files import read_json
@@ -44,7 +44,7 @@ def test_the_differences_are_those_of_the_study() -> None:
 
 def test_the_shipped_tables_are_what_the_shipped_outcomes_say() -> None:
     rows, costs = read_outcomes(shipped("study")), read_json(shipped("study_costs"))
-    tables = render_tables(study_tables(rows, costs))
+    tables = render_tables(study_tables(rows, costs), provenance("study"))
     assert tables == shipped("study_tables").read_text(encoding="utf-8")
 
 

@@ -529,9 +529,10 @@ def blocks(text: str) -> list[list[list[str]]]:
 
 
 def test_all_of_it_renders_as_markdown_tables(study):
-    text = render_tables(study)
+    text = render_tables(study, "shipped (1a2b3c4d)")
+    assert "Ours: shipped (1a2b3c4d). The paper's: as reported" in text
     assert text.endswith("|\n") and not text.endswith("\n\n")
-    titles = [line.removeprefix("### ") for line in text.split("\n") if line.startswith("#")]
+    titles = [line.removeprefix("### ") for line in text.split("\n") if line.startswith("### ")]
     assert titles == [t.title for t in study]
     drawn = blocks(text)
     assert len(drawn) == 2 * len(study)
