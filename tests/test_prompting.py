@@ -10,7 +10,7 @@ from fireact_nb import prompting
 from fireact_nb.artifacts import held_out_questions, tiny_questions, tiny_search
 from fireact_nb.config import FireActError
 from fireact_nb.prompting import FOLDER, METHODS, Prompt, load_prompt, parse_prompt, prompt_set
-from fireact_nb.tasks import TASKS, Question, normalize_answer
+from fireact_nb.tasks import TASKS, Question, normalize_answer, score
 from fireact_nb.trajectory import OBSERVATION, Message, Trajectory, parse_messages
 
 PROMPTED = ("io", "cot", "react", "reflexion")
@@ -104,10 +104,13 @@ def test_the_question_comes_last():
 
 @each_tiny_prompt
 def test_tiny_examples_are_training_questions_with_their_gold_answers(task, method):
-    train = {q.question: q.answer for q in tiny_questions("train", task=task)}
+    train = {q.question: q for q in tiny_questions("train", task=task)}
     shown = examples(load_prompt(method, prompt_set(task)))
     for trajectory in shown:
-        assert final_answer(trajectory) == train[trajectory.question]
+        question, said = train[trajectory.question], final_answer(trajectory)
+        options = question.meta.get("options", ())
+        assert score(task, said, question.answer, options), (said, question)
+        assert said in (options or [question.answer])
     assert len({final_answer(t) for t in shown}) == 2, "no answer is the example of all"
 
 
