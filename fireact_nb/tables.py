@@ -398,7 +398,7 @@ def table_selection(o: Outcomes) -> list[Table]:
             Line(f"pass@{k} of ReAct, temperature {TEMPERATURE}", pass_at_k(samples, k), n, ()),
         )  # fmt: skip
         claims = (
-            Claim(f"oracle over {k} methods minus pass@{k} of one", None,
+            Claim(f"{name.split(',')[0]}: oracle over {k} methods minus pass@{k} of one", None,
                   oracle_beyond_samples(pool, samples)),
         )  # fmt: skip
         source = "paper, Table 4; what its oracle chooses from is not known to us"
