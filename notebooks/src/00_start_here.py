@@ -47,7 +47,12 @@ quick = False  # smallest sizes, to see whether every cell runs
 
 # %%
 from fireact_nb.artifacts import (
-    RUNS, held_out_questions, provenance, shipped, tiny_questions, tiny_search,
+    RUNS,
+    held_out_questions,
+    provenance,
+    shipped,
+    tiny_questions,
+    tiny_search,
 )  # fmt: skip
 from fireact_nb.config import load_profile
 from fireact_nb.formats import read_trajectories
