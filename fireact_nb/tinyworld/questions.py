@@ -419,11 +419,6 @@ def fill_form(
     return compare(kinds[0], relations[0], wordings, a, b, form.wording, form.kind == "same")
 
 
-def make_puzzles(world: World, task: str = "hotpotqa") -> dict[str, list[Puzzle]]:
-    """A task's splits, and the compositions left to the pretraining text ("pretrain")."""
-    return make_all_puzzles(world)[task]
-
-
 def make_all_puzzles(world: World) -> dict[str, dict[str, list[Puzzle]]]:
     """All splits of all tasks, by one seed.
 
