@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -20,7 +21,8 @@ from .tasks import Question, load_questions
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "data"
-RUNS = ROOT / "runs"  # what the learner makes; never committed
+# What the learner makes; never committed. Tests and builds work in a folder of their own.
+RUNS = Path(os.environ.get("FIREACT_RUNS") or ROOT / "runs")
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,26 @@ def provenance(name: str) -> str:
     """How a shipped artifact is to be labelled: its hash and its command."""
     artifact = read_manifest()[name]
     return f"shipped ({artifact.sha256[:8]}, {artifact.command})"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file a notebook starts from; `label` says whose it is and how it was made."""
+
+    path: Path
+    label: str
+
+
+def find_source(name: str, own: str, command: str = "") -> Source:
+    """The learner's own file runs/`own` where there is one, else the shipped artifact `name`.
+
+    `command` is how the learner would make their own; the label of a shipped file tells it.
+    """
+    mine = RUNS / own
+    if mine.exists():
+        return Source(mine, f"your own run (runs/{own})")
+    hint = f"; for your own, run: {command}" if command else ""
+    return Source(shipped(name), provenance(name) + hint)
 
 
 @cache

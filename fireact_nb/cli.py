@@ -185,11 +185,14 @@ def _run(options: argparse.Namespace) -> None:
 
     _check_out(options.out, folder=True)
     parameters = {name: _value(value) for name, value in options.parameter}
+    own = None
     if options.smoke:
         parameters["quick"] = True
-    runs = run_series(options.names, parameters, options.out)
-    total = sum(run.seconds for run in runs)
-    print(f"{len(runs)} notebooks in {total:.0f} s, at most {peak_memory_gib():.1f} GiB each")
+        own = options.out / "smoke"  # its few episodes are nobody's results
+    done = run_series(options.names, parameters, options.out, own)
+    peak = peak_memory_gib()
+    memory = f", at most {peak:.1f} GiB each" if peak else ""
+    print(f"{len(done)} notebooks in {sum(run.seconds for run in done):.0f} s{memory}")
 
 
 def _value(text: str) -> bool | int | float | str:

@@ -13,7 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from statistics import NormalDist, fmean, pstdev
+from statistics import NormalDist, fmean, pstdev, stdev
 from types import SimpleNamespace
 from typing import Any
 
@@ -310,6 +310,53 @@ def _mark(outcome: Outcome | Trajectory) -> bool:
             "an outcome of it with outcome_of and its question."
         )
     return outcome.correct
+
+
+@dataclass(frozen=True)
+class Band:
+    """Where a repeated run should land: the mean of runs with several seeds, and a tolerance.
+
+    Low and high lie three standard deviations of a new run from that mean (two questions at the
+    least), so about 24 of 25 runs fall inside.
+    """
+
+    value: float
+    low: float
+    high: float
+    runs: int
+    questions: int
+
+    def compare(self, got: float) -> str:
+        """What to say of a run that scored `got`."""
+        inside = self.low <= got <= self.high
+        verdict = "inside" if inside else "OUTSIDE: another model, other data or other settings?"
+        return (
+            f"expected {self.low:.2f} to {self.high:.2f} (shipped: mean {self.value:.2f} of "
+            f"{self.runs} seeds on the same {self.questions} questions), you got {got:.2f}: "
+            f"{verdict}"
+        )
+
+
+def tolerance_band(outcomes: Iterable[Outcome], asked: Iterable[Outcome]) -> Band:
+    """The band that `outcomes`, one agent's with several seeds, give for the questions in `asked`.
+
+    Raises FireActError when the shipped outcomes lack a question or hold fewer than three seeds.
+    """
+    wanted = {o.question_id for o in asked}
+    by_seed: dict[int, dict[str, bool]] = defaultdict(dict)
+    for o in outcomes:
+        if o.question_id in wanted:
+            by_seed[o.seed][o.question_id] = o.correct
+    if len(by_seed) < 3 or any(len(marks) < len(wanted) for marks in by_seed.values()):
+        raise FireActError(
+            f"A tolerance band needs three seeds or more on all {len(wanted)} questions; there are "
+            f"{len(by_seed)} seeds on {min(map(len, by_seed.values()), default=0)}. Ask the first "
+            "questions of the split, no more than were shipped."
+        )
+    scores = [fmean(marks.values()) for marks in by_seed.values()]
+    mean, reach = fmean(scores), 3 * stdev(scores) * math.sqrt(1 + 1 / len(scores))
+    reach = max(reach, 2 / len(wanted))  # seeds that agree by chance promise nothing
+    return Band(mean, max(0.0, mean - reach), min(1.0, mean + reach), len(scores), len(wanted))
 
 
 def paired_bootstrap(

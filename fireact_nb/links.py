@@ -30,6 +30,7 @@ from .study import (
     Agent,
     Play,
     dev_agents,
+    live_agents,
     make_search,
     play_agent,
     run_study,
@@ -115,6 +116,13 @@ def write_study(path: Path) -> None:
     write_outcomes(path, run_study())
 
 
+def write_live(path: Path) -> None:
+    """The cells that notebooks train live, with several seeds, on dev."""
+    command = "fireact-nb artifacts live"
+    rows = run_study(live_agents())
+    write_outcomes(path, [replace(row, provenance=f"shipped, {command}") for row in rows])
+
+
 def write_study_costs(path: Path) -> None:
     """What each agent of the grid took, and how the trainings went."""
     write_file(path, json.dumps(study_costs(), indent=1))
@@ -154,6 +162,11 @@ LINKS: dict[str, Link] = {
 _MADE = tuple(name for name in LINKS if name != "tokenizer")
 LINKS["dev_outcomes"] = Link("outcomes/dev.csv.gz", ("world", "teacher"), write_dev_outcomes)
 LINKS["study"] = Link("outcomes/study.csv.gz", _MADE, write_study)
+LINKS["live"] = Link(
+    "outcomes/live.csv.gz",
+    ("world", *dict.fromkeys(name for agent in live_agents() for name in agent.inputs)),
+    write_live,
+)
 LINKS["study_costs"] = Link("outcomes/study_costs.json", ("study",), write_study_costs)
 LINKS["study_tables"] = Link("outcomes/study.md", ("study", "study_costs"), write_study_tables)
 

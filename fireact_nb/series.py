@@ -6,7 +6,8 @@ Knows notebooks as documents and their parameters; knows nothing of what they te
 from __future__ import annotations
 
 import os
-import resource
+import re
+import shutil
 import sys
 import time
 import tomllib
@@ -22,6 +23,7 @@ from .files import write_file
 
 NOTEBOOKS = ROOT / "notebooks"
 SOURCES = NOTEBOOKS / "src"
+_SOLUTION = re.compile(r"<summary>Solution</summary>\s*```python\n(.*?)\n```", re.DOTALL)
 EXECUTED = Path("runs") / "executed"
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 
@@ -40,8 +42,11 @@ def sources() -> list[Path]:
     return sorted(SOURCES.glob("[0-9][0-9]_*.py"))
 
 
-def read_source(path: Path) -> Any:
-    """A percent script as a notebook without outputs, with settled cell ids and metadata."""
+def read_source(path: Path, solved: bool = False) -> Any:
+    """A percent script as a notebook without outputs, with settled cell ids and metadata.
+
+    With `solved` each exercise's stub gives way to the solution that is folded in below it.
+    """
     import jupytext
 
     text = path.read_text(encoding="utf-8").replace("@REPOSITORY@", repository())
@@ -52,7 +57,24 @@ def read_source(path: Path) -> Any:
     }
     for place, cell in enumerate(notebook.cells):
         cell["id"] = f"{path.stem[:2]}-{place:03d}"
+    if solved:
+        for place, cell in enumerate(notebook.cells):
+            if "exercise" in cell.metadata.get("tags", []):
+                cell["source"] = _solve(cell.source, notebook.cells[place + 1 :], path)
     return notebook
+
+
+def _solve(stub: str, below: Sequence[Any], path: Path) -> str:
+    """The solution's code, then the stub's last line, which is its check."""
+    check = stub.rstrip().splitlines()[-1]
+    text = next((c.source for c in below if c.cell_type == "markdown"), "")
+    found = _SOLUTION.search(text)
+    if not check.startswith("check(") or not found:
+        raise FireActError(
+            f"{path.name}: the exercise that ends with {check!r} needs check(...) as its last line "
+            "and below it a text cell with <summary>Solution</summary> and a python block."
+        )
+    return f"{found[1]}\n\n\n{check}"
 
 
 def repository() -> str:
@@ -68,18 +90,27 @@ def parameters_of(path: Path) -> dict[str, str]:
     return {name: p["default"] for name, p in papermill.inspect_notebook(str(path)).items()}
 
 
-def execute(source: Path, parameters: Mapping[str, Any], out: Path) -> Run:
+def execute(
+    source: Path,
+    parameters: Mapping[str, Any],
+    out: Path,
+    *,
+    runs: Path | None = None,
+    solved: bool = False,
+) -> Run:
     """Execute one script's notebook from a fresh kernel; notebook and HTML page land in `out`.
 
-    Raises FireActError for an unknown parameter (papermill would only log it) or when a cell
-    fails; the failed notebook is kept, with the error in it.
+    `runs` is where it looks for the learner's own results and leaves its own (default: runs/);
+    `solved` executes the solutions in place of the exercises' stubs. Raises FireActError for an
+    unknown parameter (papermill would only log it) or when a cell fails; the failed notebook is
+    kept, with the error in it.
     """
     import nbformat
     import papermill
 
     out.mkdir(parents=True, exist_ok=True)
     target = out / f"{source.stem}.ipynb"
-    nbformat.write(read_source(source), target)
+    nbformat.write(read_source(source, solved), target)
     known = parameters_of(target)
     if unknown := sorted(set(parameters) - set(known)):
         raise FireActError(
@@ -88,7 +119,7 @@ def execute(source: Path, parameters: Mapping[str, Any], out: Path) -> Run:
         )
     started = time.monotonic()
     try:
-        with _offline():
+        with _environment(runs):
             papermill.execute_notebook(
                 str(target), str(target), parameters=dict(parameters), kernel_name="python3",
                 cwd=str(ROOT), progress_bar=False,
@@ -119,24 +150,32 @@ def run_series(
     names: Sequence[str] = (),
     parameters: Mapping[str, Any] | None = None,
     out: Path = EXECUTED,
+    runs: Path | None = None,
 ) -> list[Run]:
-    """Execute the notebooks whose names start with one of `names` (all without names), in order."""
+    """Execute the notebooks whose names start with one of `names` (all without names), in order.
+
+    `runs` is their folder for the learner's results (default: runs/).
+    """
     chosen = [s for s in sources() if not names or any(s.stem.startswith(n) for n in names)]
     if not chosen:
         raise FireActError(
             f"No notebook starts with {' or '.join(names)}. There are: "
             f"{', '.join(s.stem for s in sources())}."
         )
-    runs = []
+    done = []
     for source in chosen:
-        run = execute(source, parameters or {}, out)
+        run = execute(source, parameters or {}, out, runs=runs)
         print(f"{source.stem}: {run.seconds:.0f} s -> {run.notebook}", flush=True)
-        runs.append(run)
-    return runs
+        done.append(run)
+    return done
 
 
-def peak_memory_gib() -> float:
-    """The largest resident size any finished kernel of this process had, in GiB."""
+def peak_memory_gib() -> float | None:
+    """The largest resident size any finished kernel of this process had, in GiB; not on Windows."""
+    try:
+        import resource
+    except ImportError:
+        return None
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     return peak / (2**30 if sys.platform == "darwin" else 2**20)
 
@@ -146,7 +185,9 @@ def build(names: Sequence[str] = ()) -> list[Path]:
     import nbformat
 
     built = []
-    for run in run_series(names, out=Path("runs") / "build"):
+    fresh = Path("runs") / "build"
+    shutil.rmtree(fresh, ignore_errors=True)
+    for run in run_series(names, out=fresh, runs=fresh / "runs"):
         notebook = nbformat.read(run.notebook, as_version=4)
         target = NOTEBOOKS / run.notebook.name
         write_file(target, nbformat.writes(clean(notebook, run.notebook.stem)) + "\n")
@@ -167,10 +208,11 @@ def clean(notebook: Any, stem: str) -> Any:
 
 
 @contextmanager
-def _offline() -> Iterator[None]:
-    """The hub's clients stay offline in the kernels started inside."""
-    before = {name: os.environ.get(name) for name in OFFLINE}
-    os.environ.update(OFFLINE)
+def _environment(runs: Path | None) -> Iterator[None]:
+    """The kernels started inside stay off the network and use `runs` as their runs folder."""
+    settings = OFFLINE | ({"FIREACT_RUNS": str(runs.resolve())} if runs else {})
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
     try:
         yield
     finally:

@@ -29,7 +29,7 @@ from .formats import read_trajectories
 from .generate import generate, successes
 from .journal import content_key
 from .local import LocalChat
-from .mixing import mix
+from .mixing import mix, share_out
 from .prompting import load_prompt, prompt_set
 from .search import Bm25, Unreliable
 from .training import Recipe, fine_tune
@@ -71,6 +71,10 @@ MIXES: Mapping[str, tuple[tuple[str, int], ...]] = {
 NOISE = ("none 0.5", "random 0.5")  # paper, Table 3
 SAMPLES = 3  # of one method, against three methods: the pass@k control
 TEMPERATURE = 0.6  # the paper's for Llama
+LIVE = replace(RECIPE, epochs=3)  # what a notebook trains in half a minute
+LIVE_COUNT = 150  # trajectories
+LIVE_QUESTIONS = 100
+LIVE_SEEDS = (0, 1, 2, 3, 4)  # their spread is the tolerance a learner's own run is held against
 BARE_BATCH = 256  # episodes at once without examples: 2.5 times as fast as 64, the same answers
 
 
@@ -152,6 +156,34 @@ def agents() -> list[Agent]:
                 grid.append(_tuned(model, f"{name} {_sizes(parts)}", parts, seed, *more))
     for seed in VARIANT_SEEDS:
         grid += _variants(seed, elsewhere)
+    return grid
+
+
+def live_agents() -> list[Agent]:
+    """The cells that notebooks 04 to 06 train live: small, on dev, with every seed of LIVE_SEEDS.
+
+    "live react" and "live react+cot" are the mixes of Table 4 in the same shares, LIVE_COUNT
+    trajectories in all; the others change one thing about "live react".
+    """
+    grid = []
+    on_dev = Play(split="dev", count=LIVE_QUESTIONS)
+    noisy = replace(on_dev, condition=NOISE[0])
+    for seed in LIVE_SEEDS:
+        recipe = replace(LIVE, seed=seed)
+        for name, parts in MIXES.items():
+            counts = share_out(dict(parts), LIVE_COUNT)
+            grid.append(Agent(MAIN, f"live {name}", parts=tuple(counts.items()), recipe=recipe,
+                              plays=(on_dev, noisy)))  # fmt: skip
+        plain = Agent(MAIN, "live react", parts=(("hotpotqa react", LIVE_COUNT),), plays=(on_dev,))
+        grid += [
+            replace(plain, label=f"live {label}", recipe=replace(recipe, **change))
+            for label, change in {
+                "qlora": {"kind": "qlora"},
+                "full": {"kind": "full", "rate": FULL_RATE},
+                "mask all turns": {"mask": "all turns"},
+                "mask off": {"mask": "off"},
+            }.items()
+        ]
     return grid
 
 
