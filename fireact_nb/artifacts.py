@@ -119,22 +119,25 @@ def provenance(name: str) -> str:
 
 @dataclass(frozen=True)
 class Source:
-    """A file a notebook starts from; `label` says whose it is and how it was made."""
+    """A file a notebook starts from; `label` is its provenance, `hint` how to make one's own."""
 
     path: Path
     label: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        return self.label + (f"; for your own, run: {self.hint}" if self.hint else "")
 
 
 def find_source(name: str, own: str, command: str = "") -> Source:
     """The learner's own file runs/`own` where there is one, else the shipped artifact `name`.
 
-    `command` is how the learner would make their own; the label of a shipped file tells it.
+    `command` is how the learner would make their own; printing a shipped source tells it.
     """
     mine = RUNS / own
     if mine.exists():
         return Source(mine, f"your own run (runs/{own})")
-    hint = f"; for your own, run: {command}" if command else ""
-    return Source(shipped(name), provenance(name) + hint)
+    return Source(shipped(name), provenance(name), command)
 
 
 @cache

@@ -12,7 +12,6 @@ from typing import Any, Literal, NoReturn
 
 from .config import FireActError
 
-
 _MARKS = {
     "waiting": "\N{HORIZONTAL ELLIPSIS}",
     "not yet": "\N{BALLOT X}",
@@ -115,6 +114,82 @@ def _short(value: Any) -> str:
 
 
 # -- 01 ReAct prompting ---------------------------------------------------------------------------
+
+
+@_exercise("01.1")
+def _read_action(answer: Any) -> str:
+    """Action and argument of a turn; the first action counts, brackets may be nested."""
+    plain = "Thought: hm.\nAction: search[Paper Lalor]"
+    if isinstance(_call(answer, plain), str):
+        _wrong("Return two texts, as in: return name, argument. Yours returned one.")
+    if tuple(_call(answer, plain)) == ("search", "Paper Lalor]"):
+        _wrong("The closing bracket is still there. The argument ends before the last ].")
+    _expect(answer, (plain,), ("search", "Paper Lalor"))
+    _expect(answer, ("Thought: so\nAction: finish[1942]",), ("finish", "1942"),
+            "The action may be finish, too.")  # fmt: skip
+    _expect(answer, ("Thought: I am lost.",), ("none", ""), "There is no line with Action: here.")
+    _expect(answer, ("Thought: x\nAction: search[Lalor [film]]",), ("search", "Lalor [film]"),
+            "The argument goes on to the last bracket of the line, not to the first.")  # fmt: skip
+    _expect(answer, ("Thought: x\nAction: search[A B]\nAction: finish[C]",), ("search", "A B"),
+            "Only the first action counts.")  # fmt: skip
+    _expect(answer, ("Thought: an Action: is a word\nAction: finish[yes]",), ("finish", "yes"),
+            "Look at the beginning of a line: a Thought may mention the word.")  # fmt: skip
+    return "Five lines turn a text into something a program can do."
+
+
+@_exercise("01.2")
+def _tokens_per_right_answer(answer: Any) -> str:
+    """All tokens spent, over the number of right answers; infinity without any."""
+    got = _call(answer, [True, False], [100, 300])
+    if got == 200:
+        _wrong("200 is the mean over all questions. Divide by the number of RIGHT answers.")
+    if got == 100:
+        _wrong("You left out what the wrong answer cost. Its 300 tokens were read, too.")
+    _expect(answer, ([True, False], [100, 300]), 400.0)
+    _expect(answer, ([True, True, False, True], [10, 20, 30, 40]), 100 / 3)
+    try:
+        nothing = answer([False, False], [5, 5])
+    except ZeroDivisionError:
+        _wrong('Nothing was right, so you divided by zero. Return float("inf") then.')
+    if nothing != float("inf"):
+        _wrong(f'If nothing was right, the price is float("inf"). Yours gave {_short(nothing)}.')
+    return "A cheap method that is seldom right may be the dearest of all."
+
+
+@_exercise("01.3")
+def _worked_example(answer: Any) -> str:
+    """A ReAct example with two searches that the tool really answered so, and the right answer."""
+    from .artifacts import tiny_search
+    from .trajectory import parse_text
+
+    if not isinstance(answer, str):
+        _wrong('Put the whole example into one text between """ and """.')
+    try:
+        steps = parse_text("", answer.strip()).steps
+    except ValueError as error:
+        _wrong(f"This does not read as an episode: {error}.")
+    turns = [step.turn for step in steps]
+    for number, turn in enumerate(turns, 1):
+        if turn.action is None:
+            _wrong(f"Round {number} has no readable action: {turn.problem}.")
+        if not turn.thought:
+            _wrong(f"Round {number} has no Thought. The model copies what it sees: show one.")
+    if not turns or turns[-1].action != "finish":
+        _wrong("The last round must end with Action: finish[...]. Or it never learns to stop.")
+    if len(turns) < 3:
+        _wrong(f"It has {len(turns) - 1} search; this question needs the author and then a year.")
+    for number, (step, turn) in enumerate(zip(steps[:-1], turns[:-1], strict=True), 1):
+        real = tiny_search().search(turn.argument)
+        if step.observation is None or step.observation.strip() != real:
+            _wrong(f"In round {number} the tool really says: {real!r}. Yours: "
+                   f"{step.observation!r}.")  # fmt: skip
+    if turns[-1].argument != "1942":
+        _wrong(f"The answer is not {turns[-1].argument!r}. Read your own observations again.")
+    if not any("1942" in (step.observation or "") for step in steps):
+        _wrong(
+            "1942 stands in no observation: this example would teach to guess. Search once more."
+        )
+    return "The model can copy this form, and every observation in it is true."
 
 
 # -- 02 trajectory generation ---------------------------------------------------------------------

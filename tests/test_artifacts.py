@@ -12,6 +12,7 @@ import pytest
 from fireact_nb import artifacts
 from fireact_nb.artifacts import (
     DATA,
+    find_source,
     hash_path,
     held_out_questions,
     provenance,
@@ -262,3 +263,17 @@ def test_held_out_is_dev_and_test_of_all_tasks_and_nothing_to_train_on():
             train = tiny_questions("train", task=task)
             assert not ids & {q.id for q in train}
             assert not words & {normalize_answer(q.question) for q in train}
+
+
+def test_a_notebook_starts_from_the_learners_own_file_or_from_the_shipped_one(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(artifacts, "RUNS", tmp_path)
+    source = find_source("study", "study/mine.csv", "make study")
+    assert source.path == shipped("study") and source.label == provenance("study")
+    assert str(source) == f"{source.label}; for your own, run: make study"
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "mine.csv").write_text("mine", encoding="utf-8")
+    source = find_source("study", "study/mine.csv", "make study")
+    assert source.path.read_text(encoding="utf-8") == "mine"
+    assert str(source) == source.label == "your own run (runs/study/mine.csv)"

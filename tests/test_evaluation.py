@@ -20,6 +20,7 @@ from fireact_nb.evaluation import (
     paired_difference,
     read_outcomes,
     summarize,
+    tolerance_band,
     wilson,
     write_outcomes,
 )
@@ -297,3 +298,39 @@ def test_summary_keeps_agents_tasks_and_conditions_apart():
         ("other", "mmlu", "normal"),
     ]
     assert summarize([]) == []
+
+
+def runs_of(shares, questions=20):
+    """One agent's rows, with a seed for each share of right answers."""
+    return [
+        mark(f"q{i}", i < share * questions, seed=seed)
+        for seed, share in enumerate(shares)
+        for i in range(questions)
+    ]
+
+
+def test_a_band_holds_what_the_seeds_promise():
+    rows = runs_of([0.3, 0.4, 0.5])
+    band = tolerance_band(rows, rows)
+    assert (band.value, band.runs, band.questions) == (pytest.approx(0.4), 3, 20)
+    assert band.high - 0.4 == pytest.approx(3 * 0.1 * (4 / 3) ** 0.5)
+    assert band.low == pytest.approx(0.4 - (band.high - 0.4))
+    assert band.compare(0.5).endswith("inside")
+    assert "OUTSIDE" in band.compare(0.9) and "you got 0.90" in band.compare(0.9)
+
+
+def test_a_band_is_never_narrower_than_two_questions_nor_outside_zero_and_one():
+    rows = runs_of([0.5, 0.5, 0.5])
+    assert tolerance_band(rows, rows).low == pytest.approx(0.4)
+    assert tolerance_band(runs_of([0, 0, 0]), rows).low == 0
+    assert tolerance_band(runs_of([1, 1, 1]), rows).high == 1
+
+
+def test_a_band_looks_at_the_questions_that_were_asked():
+    rows = runs_of([0.3, 0.4, 0.5])
+    few = [mark(f"q{i}", True) for i in range(6)]
+    assert (tolerance_band(rows, few).value, tolerance_band(rows, few).questions) == (1, 6)
+    with pytest.raises(FireActError, match="no more than were shipped"):
+        tolerance_band(rows, [*few, mark("elsewhere", True)])
+    with pytest.raises(FireActError, match="three seeds"):
+        tolerance_band(runs_of([0.3, 0.4]), rows)

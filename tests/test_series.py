@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import statistics
 from pathlib import Path
@@ -16,6 +17,7 @@ from fireact_nb.config import FireActError
 
 SOURCES = series.sources()
 IDS = [s.stem for s in SOURCES]
+SHUFFLED = random.Random(4).sample(SOURCES, len(SOURCES))
 
 
 def committed(source: Path) -> Any:
@@ -57,7 +59,9 @@ def test_committed_outputs_are_clean(source: Path) -> None:
 def test_notebook_reads_like_a_lesson(source: Path) -> None:
     notebook = series.read_source(source)
     lines = [len(c.source.splitlines()) for c in code_cells(notebook)]
-    words = sum(len(c.source.split()) for c in notebook.cells if c.cell_type == "markdown")
+    texts = [c.source for c in notebook.cells if c.cell_type == "markdown"]
+    # Solutions are no text to read.
+    words = sum(len(re.sub(r"```.*?```", "", t, flags=re.DOTALL).split()) for t in texts)
     assert statistics.median(lines) <= 8
     assert statistics.quantiles(lines, n=10)[-1] <= 25
     assert words / len(lines) >= 40
@@ -73,16 +77,62 @@ def test_every_figure_has_words(source: Path) -> None:
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=IDS)
-def test_notebook_runs_from_a_fresh_kernel(source: Path, tmp_path: Path) -> None:
-    run = series.execute(source, {"quick": True}, tmp_path)
+def test_what_is_committed_is_small(source: Path) -> None:
+    assert (series.NOTEBOOKS / f"{source.stem}.ipynb").stat().st_size < 250_000
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=IDS)
+def test_every_notebook_opens_the_same_way(source: Path) -> None:
+    first, *rest = (c.source for c in series.read_source(source).cells)
+    objectives = re.findall(r"^\d\. ", first, re.MULTILINE)
+    assert 3 <= len(objectives) <= 5 and "**The promise:**" in first
+    times = re.search(r"\| Time \|(.*)", first)[1]
+    assert "measured" in times and ("T4" in times or "GPU" in times), "whose time is it?"
+    assert "no key" in first and "no money" in first
+    bootstrap = series.read_source(SOURCES[0]).cells[1].source
+    assert bootstrap in rest[0] and len(rest[0].splitlines()) <= 10
+    parameters = series.read_source(source).cells[2]
+    assert "parameters" in parameters.metadata.tags
+    for name in ("profile = ", "seed = ", "quick = False"):
+        assert name in parameters.source, name
+
+
+@pytest.fixture(scope="module")
+def shared_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One learner's results, as notebooks opened in any order leave and find them."""
+    return tmp_path_factory.mktemp("learner")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", SHUFFLED, ids=lambda s: s.stem)
+def test_notebooks_run_from_fresh_kernels_in_any_order(
+    source: Path, tmp_path: Path, shared_runs: Path
+) -> None:
+    run = series.execute(source, {"quick": True}, tmp_path, runs=shared_runs)
     notebook = nbformat.read(run.notebook, as_version=4)
     executed = [c for c in code_cells(notebook) if c.source.strip()]
     assert all(c.execution_count for c in executed)
     assert not [o for c in executed for o in c.outputs if o.output_type == "error"]
+    exercises = [c for c in executed if "exercise" in c.metadata.get("tags", [])]
+    assert all("waiting." in shown(c) for c in exercises), "an untouched stub waits"
     page = run.page.read_text(encoding="utf-8")
     assert "<h1" in page
     # The page needs no network: no script, style or picture from elsewhere.
     assert not re.search(r"<(?:script|link|img)[^>]+(?:src|href)=\"https?://", page)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("source", SOURCES[1:], ids=IDS[1:])
+def test_notebook_runs_alone_with_every_exercise_solved(source: Path, tmp_path: Path) -> None:
+    run = series.execute(source, {"quick": True}, tmp_path, runs=tmp_path / "runs", solved=True)
+    cells = code_cells(nbformat.read(run.notebook, as_version=4))
+    exercises = [c for c in cells if "exercise" in c.metadata.get("tags", [])]
+    assert len(exercises) >= 3
+    assert [shown(c) for c in exercises if "solved." not in shown(c)] == []
+
+
+def shown(cell: Any) -> str:
+    return "".join(o.get("data", {}).get("text/plain", "") for o in cell.outputs)
 
 
 def test_unknown_parameter_is_refused(tmp_path: Path) -> None:

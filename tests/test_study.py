@@ -14,7 +14,7 @@ import pytest
 from doubles import QUESTIONS, Pages, study_rows
 
 from fireact_nb import links, study
-from fireact_nb.artifacts import Artifact, tiny_questions
+from fireact_nb.artifacts import Artifact, shipped, tiny_questions
 from fireact_nb.chat import Reply, Request
 from fireact_nb.config import FireActError
 from fireact_nb.evaluation import read_outcomes
@@ -24,6 +24,10 @@ from fireact_nb.prompting import load_prompt, parse_prompt, prompt_set
 from fireact_nb.search import Bm25, Unreliable
 from fireact_nb.study import (
     COT,
+    LIVE,
+    LIVE_COUNT,
+    LIVE_QUESTIONS,
+    LIVE_SEEDS,
     MAIN,
     MIXES,
     MULTI_TASK_COT,
@@ -37,6 +41,7 @@ from fireact_nb.study import (
     Play,
     agents,
     dev_agents,
+    live_agents,
     shipped_agents,
 )
 from fireact_nb.tables import render_tables, study_tables
@@ -248,7 +253,7 @@ def test_each_artifact_is_made_after_what_it_is_made_from():
 def test_the_chain_holds_every_artifact():
     teacher_plays = {f"teacher_{task}_{method}" for task, method in TEACHER_PLAYS}
     adapters = {a.slug for a in shipped_agents()}
-    tables = {"dev_outcomes", "study", "study_costs", "study_tables"}
+    tables = {"dev_outcomes", "study", "study_costs", "study_tables", "live"}
     assert LINKS.keys() == {"world", "tokenizer", *MODELS, *teacher_plays, *adapters, *tables}
     assert set(MODELS) == {"teacher", *STUDENTS}
     for name in MODELS:
@@ -260,6 +265,38 @@ def test_the_chain_holds_every_artifact():
     # A measurement is stale as soon as any model, trajectory or adapter is.
     assert {"world", *MODELS, *teacher_plays, *adapters} == set(LINKS["study"].inputs)
     assert LINKS["dev_outcomes"].inputs == ("world", "teacher")
+    plays = {"teacher_hotpotqa_react", "teacher_hotpotqa_cot", "teacher_hotpotqa_reflexion"}
+    assert set(LINKS["live"].inputs) == {"world", MAIN, *plays}
+
+
+def test_live_cells_are_small_on_dev_and_have_seeds_enough_for_a_band():
+    grid = live_agents()
+    labels = {a.label for a in grid}
+    assert {f"live {mix}" for mix in MIXES} <= labels
+    assert {"live qlora", "live full", "live mask all turns", "live mask off"} <= labels
+    for label in labels:
+        cells = [a for a in grid if a.label == label]
+        assert sorted(a.seed for a in cells) == list(LIVE_SEEDS) and len(LIVE_SEEDS) >= 5
+        for agent in cells:
+            assert sum(count for _, count in agent.parts) == LIVE_COUNT
+            assert agent.recipe.epochs == LIVE.epochs and agent.model == MAIN
+            assert {(play.split, play.count) for play in agent.plays} == {("dev", LIVE_QUESTIONS)}
+    # The shares of the paper's mixes are kept: 500 + 187 + 47.
+    [every] = [a for a in grid if a.label == "live all" and a.seed == 0]
+    assert [count for _, count in every.parts] == [102, 38, 10]
+    assert not {a.slug for a in grid} & {a.slug for a in agents()}
+
+
+def test_the_shipped_live_outcomes_are_those_cells():
+    rows = read_outcomes(shipped("live"))
+    asked = {q.id for q in tiny_questions("dev", LIVE_QUESTIONS)}
+    played = {(o.agent, o.seed, o.condition): set() for o in rows}
+    for o in rows:
+        played[o.agent, o.seed, o.condition].add(o.question_id)
+    assert played.keys() == {(a.name, a.seed, p.condition) for a in live_agents() for p in a.plays}
+    assert all(questions == asked for questions in played.values())
+    assert {o.split for o in rows} == {"dev"}
+    assert {o.provenance for o in rows} == {"shipped, fireact-nb artifacts live"}
 
 
 def test_the_adapters_that_notebooks_need_are_shipped():

@@ -48,8 +48,8 @@ quick = False  # smallest sizes, to see whether every cell runs
 # %%
 from fireact_nb.artifacts import (
     RUNS,
+    find_source,
     held_out_questions,
-    provenance,
     shipped,
     tiny_questions,
     tiny_search,
@@ -62,11 +62,10 @@ if quick:
 config = load_profile(profile)
 search = tiny_search()
 dev = tiny_questions("dev", test_on)
-mine = RUNS / "teacher_react.jsonl"  # your own trajectories, if you made some
-written = read_trajectories(mine if mine.exists() else shipped("teacher_hotpotqa_react"))
-label = "your own run" if mine.exists() else provenance("teacher_hotpotqa_react")
+source = find_source("teacher_hotpotqa_react", "teacher_react.jsonl")
+written = read_trajectories(source.path)
 print(config)
-print(f"{len(written)} teacher trajectories: {label}")
+print(f"{len(written)} teacher trajectories: {source}")
 
 # %% [markdown]
 # ## 1. A world nobody has read about
@@ -156,7 +155,7 @@ print(f"\n{sum(bool(e.correct) for e in live)} of {len(live)} right: measured in
 from fireact_nb.generate import successes
 
 kept = successes(written)
-print(f"{len(kept)} of {len(written)} pass the filter ({label})")
+print(f"{len(kept)} of {len(written)} pass the filter ({source.label})")
 
 # %% [markdown]
 # A right answer does not make every step right: a trajectory can be lucky. We keep it all the same,

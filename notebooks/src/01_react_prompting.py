@@ -1,0 +1,463 @@
+# %% [markdown]
+# # 01 · ReAct prompting: one model, four ways to ask
+#
+# **The promise:** you read a whole language agent in under 40 lines, run it, and find out by
+# counting when thinking is enough and when a model has to look things up.
+#
+# After this notebook you can
+#
+# 1. write a few-shot prompt for IO, CoT, ReAct and Reflexion, and say how they differ;
+# 2. explain every line of the agent loop, and where it can go wrong;
+# 3. tell questions that a model *knows* from questions it has to *look up*, by its results;
+# 4. compare methods on the same questions with intervals, and put a price on a right answer.
+#
+# | | |
+# |---|---|
+# | Time | about 1 minute on 2 free CPU cores (measured), less on a T4 (estimated) |
+# | Needs | no GPU, no key, no network, no money |
+# | Before this | nothing; notebook 00 shows where all this leads |
+
+# %%
+# On Colab this fetches the project and what Colab lacks; on a laptop it does nothing.
+import subprocess
+import sys
+
+if "google.colab" in sys.modules:
+    subprocess.run(["git", "clone", "--depth", "1", "@REPOSITORY@", "fireact"], check=True)
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-e", "fireact"], check=True)
+    sys.path.insert(0, "fireact")
+
+# %% tags=["parameters"]
+profile = "tiny"  # which models, prompts and questions
+seed = 0  # draws the questions that are played live
+test_on = 80  # dev questions that each method plays live
+max_rounds = 11  # the paper's limit on rounds
+quick = False  # smallest sizes, to see whether every cell runs
+
+# %% [markdown]
+# The cell above holds the notebook's *parameters*. Change one and run all cells again.
+#
+# The next cell loads a **teacher**: a real but tiny language model, with 2.9 million weights. It
+# also loads a search tool over an invented encyclopedia, and *dev questions*. (A *dev* set is for
+# trying things out. A *test* set is kept for the final measurement.) Last come the outcomes of
+# earlier runs: yours, if you made some, else the shipped ones.
+
+# %%
+from fireact_nb.artifacts import find_source, shipped, tiny_questions, tiny_search
+from fireact_nb.config import load_profile
+from fireact_nb.evaluation import read_outcomes
+from fireact_nb.files import read_json
+from fireact_nb.local import LocalChat
+from fireact_nb.tables import Outcomes
+
+if quick:
+    test_on = 8
+config = load_profile(profile)
+teacher = LocalChat(shipped(config.teacher))
+search = tiny_search()
+dev = tiny_questions("dev")
+dev_source = find_source("dev_outcomes", "dev.csv.gz")
+study_source = find_source("study", "study/study.csv.gz", "make study")
+costs_source = find_source("study_costs", "study/study_costs.json")
+dev_rows = read_outcomes(dev_source.path)
+study = Outcomes(read_outcomes(study_source.path), read_json(costs_source.path))
+print(f"{config}\ndev outcomes: {dev_source}\nstudy: {study_source}")
+
+# %% [markdown]
+# ## 1. Four prompts
+#
+# Nobody tells the model in words how to behave. We show it **two finished examples** and then ask.
+# That is *few-shot prompting*. What the examples look like is called the *method*:
+#
+# * **IO** (input, output): the question, then the answer.
+# * **CoT** (*chain of thought*): the question, then a line of reasoning, then the answer.
+# * **ReAct** (*reason* and *act*): thoughts and searches take turns, until an answer is given.
+# * **Reflexion**: ReAct, and after some rounds without an answer the agent is told to *reflect*.
+#
+# All four prompts use worked examples over training questions. Here are the second examples of the
+# first two, as the model sees them.
+
+# %%
+from fireact_nb.prompting import load_prompt
+
+prompts = {m: load_prompt(m, config.prompts) for m in ("io", "cot", "react", "reflexion")}
+for method in ("io", "cot"):
+    print(f"--- {method}")
+    for message in prompts[method].messages[-2:]:
+        print(f"{message['role']:>9} | {message['content']}")
+
+# %% [markdown]
+# A prompt is a list of *messages*. Each has a *role*: the `user` asks, the `assistant` answers. In
+# ReAct the tool's answers (**Observations**) come from the `user`, because the model must read them
+# and must not write them. Find the Thought, the Action and the Observation:
+
+# %%
+for message in prompts["react"].messages[-6:]:
+    print(f"{message['role']:>9} | {message['content']}")
+
+# %% [markdown]
+# Reflexion's examples look the same. Its difference is a **cue**. At rounds 6 and 10 we write the
+# first words of the Thought ourselves, and the model goes on from there. The cue never looks at the
+# right answer. It only knows that there is no answer *yet*.
+
+# %%
+for number, cue in prompts["reflexion"].cues.items():
+    print(f"round {number:>2}: Thought: {cue} ...")
+
+# %% [markdown]
+# ## 2. The whole agent
+#
+# Now the loop. This is all of it: ask the model, read its action, run the tool, put the observation
+# into the conversation, ask again. Read it slowly. Three lines deserve a question. Why `stop`? Why
+# `cut_turn`? What happens when the action cannot be read?
+
+# %%
+from fireact_nb.chat import Request
+from fireact_nb.trajectory import Step, Trajectory, clean_observation, cut_turn, parse_turn
+
+
+def run_agent(question, prompt, model, tool):
+    messages = prompt.ask(question)  # the two examples, then the question
+    steps, answer, state = [], None, "out of rounds"
+    for number in range(1, max_rounds + 1):
+        cue = (prompt.cues or {}).get(number)
+        start = f"Thought: {cue}" if cue else ""
+        request = Request(messages, max_tokens=96, stop=("\nObservation",), prefix=start)
+        [reply] = model.reply([request])
+        turn = parse_turn(reply.text)  # its thought, its action, the action's argument
+        text = cut_turn(reply.text)
+        if turn.action == "finish":
+            steps.append(Step(text))
+            answer, state = turn.argument, "finished"
+            break
+        if turn.action == "search":
+            observation = clean_observation(tool.search(turn.argument))
+        else:
+            observation = f"Not understood: {turn.problem}."
+        steps.append(Step(text, observation))
+        messages.append({"role": "assistant", "content": text})
+        messages.append({"role": "user", "content": f"Observation: {observation}"})
+    return Trajectory("", question, tuple(steps), prompt.method, answer=answer, state=state)
+
+
+# %% [markdown]
+# Try it on one question. **Before you run the cell:** how many searches will it need?
+
+# %%
+from fireact_nb.viewer import show
+
+played = run_agent(dev[1].question, prompts["react"], teacher, search)
+show(played, title="ReAct, by our own loop")
+
+# %% [markdown]
+# Nobody scripted these words. The model wrote them, because its prompt shows how such a
+# conversation goes. The verdict line is empty, because our loop does not know the right answer. An
+# agent never does.
+#
+# The package's own loop is `fireact_nb.episode.play`. It has the same logic, and two more rules:
+# two unreadable turns in a row end the episode, and so does a full *context* (the longest text that
+# the model can read). It also plays many questions side by side, which saves a lot of time. Does it
+# agree with ours?
+
+# %%
+from fireact_nb.generate import generate
+
+few = dev[:4]
+theirs = generate(few, prompts["react"], teacher, search, progress=False)
+for asked, other in zip(few, theirs, strict=True):
+    ours = run_agent(asked.question, prompts["react"], teacher, search)
+    same = "same words" if ours.steps == other.steps else "DIFFERENT"
+    print(f"{same}: {other.rounds} rounds, answer {ours.answer!r}")
+
+# %% [markdown]
+# ### What a model may write
+#
+# Our teacher was trained on conversations, so it ends its turn by itself. A model that was not may
+# write on, and **invent the Observation**. Then it would believe its own fiction. So we stop at
+# `\nObservation`, and `cut_turn` drops everything behind the first action. The text below is made
+# up for this demonstration; no model wrote it.
+
+# %%
+runaway = """Thought: I need the director of Silver Gate.
+Action: search[Silver Gate director]
+Observation: Silver Gate was directed by Anna Berg.
+Thought: So it is Anna Berg.
+Action: finish[Anna Berg]"""
+print(cut_turn(runaway))
+print(parse_turn("Thought: I am lost.\nAction: look up the film"))
+
+# %% [markdown]
+# An action that cannot be read is no crash. The second line shows its `problem`, which the agent
+# gets to read as its observation. Most models then mend it.
+#
+# ### Exercise 01.1 · Read an action
+#
+# *Difficulty: 1 of 3 · about 10 minutes*
+#
+# Write the heart of a parser. `read_action(turn)` gets one turn and returns two words: what to do
+# and with what. For `"Thought: hm.\nAction: search[Paper Lalor]"` it returns
+# `("search", "Paper Lalor")`. If no line starts with `Action:`, it returns `("none", "")`. Only the
+# **first** action counts. Names may hold brackets: `search[Lalor [film]]` asks for `Lalor [film]`.
+
+# %% tags=["exercise"]
+from fireact_nb.exercises import check
+
+
+def read_action(turn):
+    return ...  # your code here
+
+
+check("01.1", read_action)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# Go through the lines until one starts with `Action:`. The name of the action ends at the first
+# `[`. Its argument ends at the **last** `]` of that line.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# from fireact_nb.exercises import check
+#
+#
+# def read_action(turn):
+#     for line in turn.splitlines():
+#         if line.startswith("Action:"):
+#             name, _, rest = line.removeprefix("Action:").strip().partition("[")
+#             return name, rest.rpartition("]")[0]
+#     return "none", ""
+# ```
+#
+# A parser for real models has to forgive more: missing brackets, capitals, two actions in a line.
+# `fireact_nb.trajectory.parse_turn` does, and never raises an error.
+#
+# </details>
+
+# %% [markdown]
+# ## 3. Knowing or looking up
+#
+# The teacher has *read* about this world before. Some people and films were mentioned often in that
+# text: the **head**. Most were hardly mentioned: the **tail**. A model may know the head by heart.
+# It has to look up the tail.
+#
+# Below are two questions, one with head facts and one with tail facts, answered by CoT. Both need
+# two facts from two pages (a *bridge* question). **Guess first:** which one goes wrong?
+
+# %%
+from fireact_nb.viewer import show_side_by_side
+
+bridge = [q for q in dev if q.type == "bridge"]
+head = next(q for q in bridge if q.head)
+tail = next(q for q in bridge if not q.head)
+thought = generate([head, tail], prompts["cot"], teacher, search, progress=False)
+show_side_by_side(*thought, titles=("CoT, head facts", "CoT, tail facts"))
+
+# %% [markdown]
+# Look at the reasoning on the right. It is fluent and certain. If it is wrong, nothing in its tone
+# tells you so. Two questions are an anecdote, though. So let us count over all dev questions. The
+# label under each row says where the number comes from.
+
+# %%
+from fireact_nb.evaluation import accuracy
+from fireact_nb.figures import plot_scores, with_alt
+
+kind = {q.id: (q.type, q.head) for q in dev}
+names = {"cot": "CoT", "react": "ReAct"}
+
+
+def bridge_rows(method, known):
+    wanted = ("bridge", known)
+    return [o for o in dev_rows if o.method_mix == method and kind[o.question_id] == wanted]
+
+
+parts = [(m, known) for m in ("cot", "react") for known in (True, False)]
+bars = []
+for method, known in parts:
+    label = f"{names[method]}, {'head' if known else 'tail'} facts"
+    rows = bridge_rows(method, known)
+    bars.append((label, accuracy(rows), dev_source.label, len(rows)))
+with_alt(plot_scores(bars, "Thinking is enough for what the model knows; the rest it looks up"))
+
+# %% [markdown]
+# This picture is the seed of the whole series. **No method is best for every question.** For head
+# facts CoT is nearly as good as ReAct, and it takes one round instead of four. For tail facts it is
+# helpless. An agent that knew when to think and when to search would get both. Notebooks 05 and 07
+# come back to this.
+#
+# ## 4. All four methods on the same questions
+#
+# Now live: the same dev questions, four prompts, one model. An answer counts if it is an *exact
+# match* (EM) with the right one, apart from case, articles and punctuation.
+
+# %%
+import random
+
+from fireact_nb.evaluation import outcomes_of, summarize
+
+asked = random.Random(seed).sample(dev, test_on)
+live = []
+for method, prompt in prompts.items():
+    played = generate(asked, prompt, teacher, search, progress=False)
+    live += outcomes_of(played, asked, f"teacher, {method}", "teacher")
+for row in summarize(live):
+    print(
+        f"{row['agent']:<18} EM {row['em']}   {row['rounds']:.1f} rounds   "
+        f"{row['prompt_tokens']:>5,.0f} prompt tokens"
+    )
+print(f"({test_on} dev questions each, measured in this run; in brackets: 95% intervals)")
+
+# %% [markdown]
+# The brackets hold *95% intervals*: with other questions of the same kind, the true share would lie
+# inside such an interval 95 times out of 100. *Prompt tokens* are what the model had to read for
+# one question, over all rounds together. (A *token* is a word or a piece of one.) They are what you
+# pay for with a model behind an API.
+#
+# ### Exercise 01.2 · What does a right answer cost?
+#
+# *Difficulty: 1 of 3 · about 5 minutes*
+#
+# ReAct reads many tokens and is right often. IO reads few and is wrong often. Write
+# `tokens_per_right_answer(marks, tokens)`. `marks` says for each question whether it was right,
+# `tokens` how many prompt tokens it took. Wrong answers cost tokens, too. If nothing was right,
+# return `float("inf")` (infinity). Example: `([True, False], [100, 300])` gives `400.0`.
+
+# %% tags=["exercise"]
+from fireact_nb.exercises import check
+
+
+def tokens_per_right_answer(marks, tokens):
+    return ...  # your code here
+
+
+check("01.2", tokens_per_right_answer)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# You pay for every question, and you get something only for the right ones. In Python,
+# `sum([True, False, True])` is 2.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# from fireact_nb.exercises import check
+#
+#
+# def tokens_per_right_answer(marks, tokens):
+#     return sum(tokens) / sum(marks) if any(marks) else float("inf")
+# ```
+#
+# Try it on `live`. The cheapest method per question need not be the cheapest per *right answer*.
+#
+# </details>
+
+# %% [markdown]
+# ## 5. Table 1 of the paper, and ours
+#
+# The paper's first question is the same: how far do prompts alone get? It asked GPT-4 and GPT-3.5.
+# Our teacher plays GPT-4's part, our small student GPT-3.5's. The worlds differ, the models differ
+# even more. So compare **directions**, not numbers. These are *test* questions, measured once.
+
+# %%
+from fireact_nb.tables import show_table, table_prompting
+
+[table] = table_prompting(study)
+show_table(table, study_source.label)
+
+# %% [markdown]
+# The second half of the table lists *differences*. They are *paired*: both methods answered the
+# same questions, and the difference is taken question by question. "Agrees" means that our whole
+# interval lies on the paper's side of zero. "Not resolved" means that it includes zero: we cannot
+# tell.
+
+# %%
+from fireact_nb.figures import plot_differences
+
+teacher_only = [row for row in table.differences if row[0].startswith("teacher")]
+with_alt(
+    plot_differences(
+        teacher_only,
+        "Thinking helps the teacher; searching helps it much more",
+        "difference in EM, share of questions",
+        study_source.label,
+    )
+)
+
+# %% [markdown]
+# What agrees: for the strong model, CoT beats IO in the paper and here. What does **not** agree: in
+# the paper GPT-4 does a little *worse* with ReAct than with CoT. Our teacher does far better with
+# it.
+#
+# Why might that be? GPT-4 has read the real Wikipedia. For many questions it knows the answer, and
+# a search can only distract it. Our teacher knows a small head of an invented world. For most
+# questions it must search. Both results fit one rule: **search pays where knowledge ends.**
+#
+# The student gains nothing significant from any of the prompts. It is too small to follow an
+# example well. Whether training can do what prompting cannot is the question of this series.
+#
+# Reflexion adds nothing over ReAct here, because few episodes last six rounds. It gets its chance
+# when the tool is bad: see notebooks 02 and 05.
+#
+# ## 6. Write a prompt yourself
+#
+# The examples in a prompt are not decoration. The model copies their form to the letter.
+#
+# ### Exercise 01.3 · A worked example
+#
+# *Difficulty: 2 of 3 · about 10 minutes*
+#
+# Write a ReAct example for the question below, as one text. It needs at least two searches (each
+# with a Thought, an Action and the tool's Observation) and then a finish. Copy each Observation
+# from what the tool really says: call `search.search("...")` to find out. An invented observation
+# teaches the model to trust what it did not read.
+
+# %% tags=["exercise"]
+from fireact_nb.exercises import check
+
+task = "In which year was the author of the book Paper Lalor born?"
+example = ...  # """Thought: I need ...\nAction: search[...]\nObservation: ..."""
+
+check("01.3", example)
+
+# %% [markdown]
+# <details><summary>Hint</summary>
+#
+# Start with `print(search.search("Paper Lalor author"))`. The next search is about the person whom
+# that snippet names. The last line of the text is `Action: finish[...]`.
+#
+# </details>
+#
+# <details><summary>Solution</summary>
+#
+# ```python
+# from fireact_nb.exercises import check
+#
+# example = """Thought: I need the author of Paper Lalor.
+# Action: search[Paper Lalor author]
+# Observation: Paper Lalor: The author is Leo Kolin.
+# Thought: The author is Leo Kolin. Next I need the birth year of Leo Kolin.
+# Action: search[when was Leo Kolin writer born]
+# Observation: Leo Kolin (writer): Born in Nizus in 1942.
+# Thought: Leo Kolin was born in 1942. So the answer is 1942.
+# Action: finish[1942]"""
+# ```
+#
+# To use a prompt of your own, put a text file into `fireact_nb/prompts/`, in a folder with a name
+# of your choice, and load it by `load_prompt("react", that_name)`. Choose on dev, never on test.
+#
+# </details>
+
+# %% [markdown]
+# ## In this notebook you have
+#
+# * seen four prompts, and that a method is what its examples look like;
+# * read and run a whole agent, and checked it against the package's;
+# * found that CoT answers what the model knows and ReAct what it can look up;
+# * compared four methods with intervals, counted tokens, and read Table 1 beside ours.
+#
+# **Next:** in notebook 02 the teacher plays many questions, and we keep what ended right.
