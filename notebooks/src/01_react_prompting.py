@@ -30,7 +30,7 @@ if "google.colab" in sys.modules:
 # %% tags=["parameters"]
 profile = "tiny"  # which models, prompts and questions
 seed = 0  # draws the questions that are played live
-test_on = 80  # dev questions that each method plays live
+test_on = 64  # dev questions that each method plays live
 max_rounds = 11  # the paper's limit on rounds
 quick = False  # smallest sizes, to see whether every cell runs
 
@@ -151,8 +151,8 @@ show(played, title="ReAct, by our own loop")
 
 # %% [markdown]
 # Nobody scripted these words. The model wrote them, because its prompt shows how such a
-# conversation goes. The verdict line is empty, because our loop does not know the right answer. An
-# agent never does.
+# conversation goes. The verdict says "not scored", because our loop does not know the right answer.
+# An agent never does.
 #
 # The package's own loop is `fireact_nb.episode.play`. It has the same logic, and two more rules:
 # two unreadable turns in a row end the episode, and so does a full *context* (the longest text that
@@ -188,7 +188,7 @@ print(parse_turn("Thought: I am lost.\nAction: look up the film"))
 
 # %% [markdown]
 # An action that cannot be read is no crash. The second line shows its `problem`, which the agent
-# gets to read as its observation. Most models then mend it.
+# gets to read as its observation. It can mend it in its next turn.
 #
 # ### Exercise 01.1 · Read an action
 #
