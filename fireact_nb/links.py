@@ -38,7 +38,7 @@ from .study import (
     study_costs,
     train_agent,
 )
-from .tables import render_tables, study_tables
+from .tables import draw_tuning, render_tables, study_tables
 from .tasks import save_questions
 
 
@@ -134,6 +134,11 @@ def write_study_tables(path: Path) -> None:
     write_file(path, render_tables(study_tables(rows, costs), provenance("study")))
 
 
+def write_study_picture(path: Path) -> None:
+    """The study's main result as a picture: each student before and after fine-tuning."""
+    write_file(path, draw_tuning(read_outcomes(shipped("study")), provenance("study")).png)
+
+
 def _journal(name: str) -> Path:
     return RUNS / "journals" / f"{name}.jsonl"
 
@@ -169,6 +174,7 @@ LINKS["live"] = Link(
 )
 LINKS["study_costs"] = Link("outcomes/study_costs.json", ("study",), write_study_costs)
 LINKS["study_tables"] = Link("outcomes/study.md", ("study", "study_costs"), write_study_tables)
+LINKS["study_picture"] = Link("outcomes/study.png", ("study",), write_study_picture)
 
 
 def remake(name: str) -> None:

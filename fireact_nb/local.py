@@ -276,6 +276,30 @@ def quiet_libraries() -> None:
     transformers_logging.disable_progress_bar()
 
 
+def _mend_nf4() -> None:
+    """Let bitsandbytes' CPU kernel give every block of 64 weights its own scale.
+
+    With AVX-512, bitsandbytes 0.50.2 looks scales up as if each row were whole blocks. The tiny
+    student's rows of 96 weights came back with their neighbours' scales: off by a quarter of their
+    size instead of a tenth, and only on such processors. Handed over as one row they come back
+    right. GPUs are not concerned.
+    """
+    from bitsandbytes.cextension import lib
+
+    def mend(kernel: Any) -> Any:
+        def whole(weights: Any, scales: Any, out: Any, block: Any, rows: Any, columns: Any) -> None:
+            if columns.value % block.value:
+                rows, columns = type(rows)(1), type(columns)(rows.value * columns.value)
+            kernel(weights, scales, out, block, rows, columns)
+
+        return whole
+
+    for dtype in ("fp32", "fp16", "bf16"):
+        name = f"cdequantize_blockwise_cpu_nf4_{dtype}"
+        if name not in vars(lib):  # once a process
+            setattr(lib, name, mend(getattr(lib, name)))
+
+
 def load_base(model: str | Path, quantized: bool = False) -> tuple[Any, Any]:
     """A causal LM and its tokenizer; float32 on CPU, bfloat16 or float16 on GPU by capability.
 
@@ -297,6 +321,7 @@ def load_base(model: str | Path, quantized: bool = False) -> tuple[Any, Any]:
         dtype = torch.bfloat16 if torch.cuda.get_device_capability()[0] >= 8 else torch.float16
     config = None
     if quantized:
+        _mend_nf4()
         config = BitsAndBytesConfig(
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",

@@ -312,6 +312,66 @@ def _forecast(
     )
 
 
+def measure_memory(
+    model: str | Path, trajectories: Sequence[Trajectory], recipe: Recipe | None = None
+) -> dict[str, int]:
+    """Bytes that one real training step on all `trajectories` as one batch takes, by part.
+
+    Weights with the scales and tables of quantised ones; gradients; AdamW's two moments;
+    activations: what the forward pass keeps for the backward pass, each storage once, weights
+    apart. On a GPU also "peak", the most its allocator held. Nothing is saved.
+    """
+    import torch
+    from transformers import DataCollatorForSeq2Seq
+
+    recipe = recipe or Recipe()
+    network, tokenizer = prepare(model, recipe)
+    network.train()
+    tokenizer.padding_side = "right"
+    examples = [encode(t, tokenizer, recipe.mask, recipe.max_length) for t in trajectories]
+    batch = DataCollatorForSeq2Seq(tokenizer, padding=True)(
+        [{"input_ids": list(e.input_ids), "labels": list(e.labels)} for e in examples]
+    ).to(network.device)
+    parameters = list(network.parameters())
+    kept = {t.untyped_storage().data_ptr() for t in (*parameters, *network.buffers())}
+    activations: dict[int, int] = {}
+
+    def weigh(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in kept:
+            activations[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    trained = [p for p in parameters if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=recipe.rate)
+    gpu = network.device.type == "cuda"
+    if gpu:
+        torch.cuda.reset_peak_memory_stats()
+    with torch.autograd.graph.saved_tensors_hooks(weigh, lambda tensor: tensor):
+        loss = network(**batch).loss
+    loss.backward()
+    optimizer.step()
+    moments = [m for state in optimizer.state.values() for m in state.values()]
+    sizes = {
+        "weights": sum(t.nbytes for t in (*parameters, *_quantisation_tables(parameters))),
+        "gradients": sum(p.grad.nbytes for p in trained if p.grad is not None),
+        "moments": sum(m.nbytes for m in moments if m.ndim),  # the step counters are no moments
+        "activations": sum(activations.values()),
+    }
+    return sizes | ({"peak": torch.cuda.max_memory_allocated()} if gpu else {})
+
+
+def _quantisation_tables(parameters: Sequence[Any]) -> list[Any]:
+    """What bitsandbytes keeps beside 4-bit weights: their scales, and its tables of levels."""
+    states = [p.quant_state for p in parameters if getattr(p, "quant_state", None) is not None]
+    tables = []
+    for state in states:
+        tables += [state.absmax, state.code]
+        if state.nested:
+            tables += [state.offset, state.state2.absmax, state.state2.code]
+    return tables
+
+
 def memory_needed(model: str | Path, recipe: Recipe) -> float:
     """Bytes for weights, gradients and AdamW's two moments, and a fifth for activations.
 

@@ -1,4 +1,4 @@
-"""Trajectories to look at: readable HTML in a notebook, plain text everywhere else.
+"""Trajectories and tokens to look at: readable HTML in a notebook, plain text everywhere else.
 
 Knows how an episode is laid out; does not know how it was played or scored. All text in it comes
 from models, searches and files, so none of it is trusted: everything is escaped, there is no
@@ -9,10 +9,10 @@ Nothing is told by colour alone, and the same trajectory always gives the same b
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
-from itertools import zip_longest
+from itertools import groupby, zip_longest
 from textwrap import shorten, wrap
 
 from .trajectory import Step, Trajectory
@@ -39,6 +39,8 @@ _CSS = """
 border-radius:6px;color:var(--traj-ink);background:var(--traj-card);
 font:14px/1.5 system-ui,sans-serif}
 .traj-show h4{margin:0 0 .5em;color:inherit;font:600 1.1em/1.3 system-ui,sans-serif}
+""".strip()
+_ROUNDS = """
 .traj-show ol{list-style:none;margin:.6em 0;padding:0!important}
 .traj-show ol>li{margin:0 0 .6em;padding:0 0 0 .75em;border-left:3px solid var(--traj-line)}
 .traj-show p{margin:0;color:inherit;font-weight:600}
@@ -50,7 +52,16 @@ font:14px/1.5 system-ui,sans-serif}
 .traj-show dl>dd.traj-told{padding:.1em .5em;border-radius:4px;background:var(--traj-tint)}
 .traj-pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,24em),1fr));gap:.75em;
 max-width:90em}
-""".strip()
+""".rstrip()
+# A tint that lets the card shine through is legible on any theme's card.
+_TOKENS = """
+.traj-tokens{white-space:pre-wrap;overflow-x:auto;margin-top:.5em;
+font:.95em/2 ui-monospace,Menlo,Consolas,monospace}
+.traj-tokens u,.traj-tokens span span{white-space:pre;padding:.1em 0;
+border:1px solid var(--traj-line);border-radius:3px;color:var(--traj-soft)}
+.traj-tokens u,.traj-legend u{border-color:var(--traj-soft);color:var(--traj-ink);
+background:rgba(0,114,178,.22);font-weight:700;text-decoration:underline;text-underline-offset:.2em}
+""".rstrip()
 
 
 @dataclass(frozen=True, repr=False)
@@ -74,7 +85,7 @@ class Shown:
 
 def show(trajectory: Trajectory, *, title: str = "") -> Shown:
     """One trajectory, round by round, with its answer, verdict, state and cost."""
-    html = f"<style>{_CSS}</style>\n{_section(trajectory, title)}"
+    html = styled(_section(trajectory, title), _ROUNDS)
     return Shown(html, "\n".join(_lines(trajectory, title, WIDTH)))
 
 
@@ -82,14 +93,51 @@ def show_side_by_side(
     left: Trajectory, right: Trajectory, *, titles: tuple[str, str] = ("", "")
 ) -> Shown:
     """Two trajectories next to each other (one below the other where the page is narrow)."""
-    html = (
-        f"<style>{_CSS}</style>\n"
+    html = styled(
         '<div class="traj-pair" role="group" aria-label="Two trajectories">\n'
-        f"{_section(left, titles[0])}\n{_section(right, titles[1])}\n</div>"
+        f"{_section(left, titles[0])}\n{_section(right, titles[1])}\n</div>",
+        _ROUNDS,
     )
     half = (WIDTH - len(_GUTTER)) // 2
     rows = zip_longest(_lines(left, titles[0], half), _lines(right, titles[1], half), fillvalue="")
     return Shown(html, "\n".join(f"{a:<{half}}{_GUTTER}{b}".rstrip() for a, b in rows))
+
+
+def show_tokens(pairs: Sequence[tuple[str, bool]], title: str = "") -> Shown:
+    """Tokens in reading order, each in its box; those that are learnt (carry loss) stand out."""
+    title = title or "Tokens"
+    learnt = sum(carries for _, carries in pairs)
+    count = f"{learnt} of {len(pairs)} tokens"
+    boxes, words = [], []
+    for carries, stretch in groupby(pairs, lambda pair: bool(pair[1])):
+        tokens = [text for text, _ in stretch]
+        name, tag = ("learnt", "u") if carries else ("read only", "span")
+        box = "".join(_token(text, tag) for text in tokens)
+        boxes.append(f'<span role="group" aria-label="{name}">{box}</span>')
+        words.append(f"[[{''.join(tokens)}]]" if carries else "".join(tokens))
+    html = (
+        f'<section class="traj-show" aria-label="{escape(_seen(title))}">\n'
+        f"<h4>{escape(_seen(title))}</h4>\n"
+        f'<div class="traj-legend"><u>underlined</u>: learnt (carries loss), {count}; plain: read '
+        f'only</div>\n<div class="traj-tokens">{"".join(boxes)}</div>\n</section>'
+    )
+    legend = f"[[in brackets]]: learnt (carries loss), {count}; the rest: read only"
+    lines = [*_fold(title, WIDTH), *_fold(legend, WIDTH), "", *_fold("".join(words), WIDTH)]
+    return Shown(styled(html, _TOKENS), "\n".join(lines))
+
+
+def _token(text: str, tag: str) -> str:
+    """A box; a line end in it shows as a mark, and the line ends behind the box."""
+    text = _seen(text)
+    shown = text.replace("\n", "\N{DOWNWARDS ARROW WITH CORNER LEFTWARDS}\n")
+    box = f"<{tag}>{escape(shown.removesuffix(chr(10)))}</{tag}>"
+    # A line may break before a space, never inside a token.
+    return ("<wbr>" if text[:1].isspace() else "") + box + ("\n" if text.endswith("\n") else "")
+
+
+def styled(body: str, css: str = "") -> str:
+    """A card's HTML with the style that all cards share, and its own."""
+    return f"<style>{_CSS}{css}</style>\n{body}"
 
 
 # -- what is said, in either form ----------------------------------------------------------------
