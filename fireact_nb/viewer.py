@@ -9,7 +9,7 @@ Nothing is told by colour alone, and the same trajectory always gives the same b
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
 from itertools import groupby, zip_longest
@@ -103,11 +103,10 @@ def show_side_by_side(
     return Shown(html, "\n".join(f"{a:<{half}}{_GUTTER}{b}".rstrip() for a, b in rows))
 
 
-def show_tokens(pairs: Sequence[tuple[str, bool]], title: str = "") -> Shown:
+def show_tokens(pairs: Iterable[tuple[str, bool]], title: str = "") -> Shown:
     """Tokens in reading order, each in its box; those that are learnt (carry loss) stand out."""
-    title = title or "Tokens"
-    learnt = sum(carries for _, carries in pairs)
-    count = f"{learnt} of {len(pairs)} tokens"
+    pairs, title = list(pairs), title or "Tokens"
+    count = f"{sum(bool(carries) for _, carries in pairs)} of {len(pairs)} tokens"
     boxes, words = [], []
     for carries, stretch in groupby(pairs, lambda pair: bool(pair[1])):
         tokens = [text for text, _ in stretch]
@@ -124,20 +123,6 @@ def show_tokens(pairs: Sequence[tuple[str, bool]], title: str = "") -> Shown:
     legend = f"[[in brackets]]: learnt (carries loss), {count}; the rest: read only"
     lines = [*_fold(title, WIDTH), *_fold(legend, WIDTH), "", *_fold("".join(words), WIDTH)]
     return Shown(styled(html, _TOKENS), "\n".join(lines))
-
-
-def _token(text: str, tag: str) -> str:
-    """A box; a line end in it shows as a mark, and the line ends behind the box."""
-    text = _seen(text)
-    shown = text.replace("\n", "\N{DOWNWARDS ARROW WITH CORNER LEFTWARDS}\n")
-    box = f"<{tag}>{escape(shown.removesuffix(chr(10)))}</{tag}>"
-    # A line may break before a space, never inside a token.
-    return ("<wbr>" if text[:1].isspace() else "") + box + ("\n" if text.endswith("\n") else "")
-
-
-def styled(body: str, css: str = "") -> str:
-    """A card's HTML with the style that all cards share, and its own."""
-    return f"<style>{_CSS}{css}</style>\n{body}"
 
 
 # -- what is said, in either form ----------------------------------------------------------------
@@ -181,6 +166,11 @@ def _seen(text: str) -> str:
 # -- HTML ----------------------------------------------------------------------------------------
 
 
+def styled(body: str, css: str = "") -> str:
+    """A card's HTML with the style that all cards share, and its own."""
+    return f"<style>{_CSS}{css}</style>\n{body}"
+
+
 def _section(trajectory: Trajectory, title: str) -> str:
     label = shorten(f"{title or 'Trajectory'}: {trajectory.question}", 120, placeholder=" …")
     rounds = "\n".join(
@@ -207,6 +197,15 @@ def _dl(parts: Iterable[Part]) -> str:
         kind = f' class="{style[label]}"' if label in style else ""
         items.append(f"<dt>{label}</dt><dd{kind}>{escape(_seen(text))}</dd>")
     return f"<dl>{''.join(items)}</dl>"
+
+
+def _token(text: str, tag: str) -> str:
+    """A box; a line end in it shows as a mark, and the line ends behind the box."""
+    text = _seen(text)
+    shown = text.replace("\n", "\N{DOWNWARDS ARROW WITH CORNER LEFTWARDS}\n")
+    box = f"<{tag}>{escape(shown.removesuffix(chr(10)))}</{tag}>"
+    # A line may break before a space, never inside a token.
+    return ("<wbr>" if text[:1].isspace() else "") + box + ("\n" if text.endswith("\n") else "")
 
 
 # -- text ----------------------------------------------------------------------------------------

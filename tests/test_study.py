@@ -253,7 +253,7 @@ def test_each_artifact_is_made_after_what_it_is_made_from():
 def test_the_chain_holds_every_artifact():
     teacher_plays = {f"teacher_{task}_{method}" for task, method in TEACHER_PLAYS}
     adapters = {a.slug for a in shipped_agents()}
-    tables = {"dev_outcomes", "study", "study_costs", "study_tables", "live"}
+    tables = {"dev_outcomes", "study", "study_costs", "study_tables", "study_picture", "live"}
     assert LINKS.keys() == {"world", "tokenizer", *MODELS, *teacher_plays, *adapters, *tables}
     assert set(MODELS) == {"teacher", *STUDENTS}
     for name in MODELS:

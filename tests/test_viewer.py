@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fireact_nb.trajectory import Step, Trajectory, clean_observation, cut_turn
-from fireact_nb.viewer import WIDTH, show, show_side_by_side
+from fireact_nb.viewer import WIDTH, show, show_side_by_side, show_tokens
 
 TAGS = {"style", "section", "div", "h4", "ol", "li", "p", "dl", "dt", "dd"}
 SCRIPT = "<script>alert('x')</script>"
@@ -157,20 +157,23 @@ def test_hostile_text_is_inert():
 
 
 def test_the_page_is_accessible_and_themed():
-    html = show(trajectory(SEARCH, FINISH), title="A title").html
-    page = Page(html)
+    page = Page(show(trajectory(SEARCH, FINISH), title="A title").html)
     sections = [attrs for tag, attrs in page.tags if tag == "section"]
     assert [s["aria-label"] for s in sections] == ["A title: Where was Orla Venn born?"]
     assert page.texts["h4"] == ["A title"]
     assert page.texts["p"] == ["Round 1", "Round 2"]
-    (style,) = page.texts["style"]
+    assert not any("id" in attrs for _, attrs in page.tags)
+
+
+@pytest.mark.parametrize("card", [show(trajectory(FINISH)), show_tokens([("a", True)])])
+def test_the_style_is_themed_and_touches_nothing_else(card):
+    (style,) = Page(card.html).texts["style"]
     assert "prefers-color-scheme:dark" in style and "var(--jp-content-font-color1," in style
     assert "url(" not in style and "@import" not in style
     # Every rule is scoped to our own classes, so the rest of the page keeps its looks.
     rules = style.replace("@media (prefers-color-scheme:dark){", "")
     for selector in re.findall(r"(?:^|\})\s*([^{}]+)\{", rules):
         assert all(part.strip().startswith(".traj-") for part in selector.split(",")), selector
-    assert not any("id" in attrs for _, attrs in page.tags)
 
 
 def _contrast(one: str, other: str) -> float:
@@ -213,7 +216,119 @@ def test_a_notebook_gets_both_forms_and_the_same_ones_each_time():
     assert one._repr_html_() == one.html and repr(one) == str(one) == one.text
 
 
+# -- tokens -------------------------------------------------------------------------------------
+
+# As a tokenizer cuts: words with their space, a line end of its own, a mark of the chat template.
+PAIRS = [
+    *[("<|user|>", False), ("Where", False), (" born", False), ("?", False), ("<|end|>", False)],
+    *[("Th", True), ("ought:", True), (" I", True), (" look", True), (".\n", True)],
+    *[
+        ("Action", True),
+        (":", True),
+        (" x", True),
+        ("<|end|>", True),
+        ("\n", False),
+        ("Obs", False),
+    ],
+]
+
+
+class Boxes(HTMLParser):
+    """The boxes of a page of tokens as (text, learnt, name of the stretch), and all their text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.boxes: list[tuple[str, bool, str]] = []
+        self.text, self.stretch, self.open = "", "", []
+        self.feed(html[html.index('<div class="traj-tokens">') :])
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        if tag == "wbr":
+            return
+        self.open.append(tag)
+        if ("role", "group") in attrs:
+            self.stretch = dict(attrs)["aria-label"]
+        elif tag in ("u", "span"):
+            self.boxes.append(("", tag == "u", self.stretch))
+
+    def handle_endtag(self, tag):
+        if tag != "section":
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open:
+            self.text += data
+        if len(self.open) == 3:
+            text, *rest = self.boxes[-1]
+            self.boxes[-1] = (text + data, *rest)
+
+
+def test_tokens_stand_in_boxes_in_reading_order():
+    shown = show_tokens(PAIRS, "A title")
+    boxes = Boxes(shown.html)
+    assert [(text.replace("↵", ""), learnt) for text, learnt, _ in boxes.boxes] == [
+        (text.rstrip("\n"), learnt) for text, learnt in PAIRS
+    ]
+    assert boxes.text.replace("↵", "") == "".join(text for text, _ in PAIRS)
+    # Not by colour alone: each box is underlined or not, each stretch has a name, a legend says it.
+    assert all(name == ("learnt" if learnt else "read only") for _, learnt, name in boxes.boxes)
+    assert (
+        "<u>underlined</u>: learnt (carries loss), 9 of 16 tokens; plain: read only" in shown.html
+    )
+    assert "<h4>A title</h4>" in shown.html and 'aria-label="A title"' in shown.html
+
+
+def test_line_ends_show_and_break_the_line_behind_their_box():
+    boxes = Boxes(show_tokens([("a\n", True), ("\n", True), ("b\nc", False)]).html)
+    assert [text for text, *_ in boxes.boxes] == ["a↵", "↵", "b↵\nc"]
+    assert boxes.text == "a↵\n↵\nb↵\nc"
+
+
+def test_plain_text_marks_what_is_learnt():
+    assert show_tokens(PAIRS, "A title").text.split("\n") == [
+        "A title",
+        "[[in brackets]]: learnt (carries loss), 9 of 16 tokens; the rest: read only",
+        "",
+        "<|user|>Where born?<|end|>[[Thought: I look.",
+        "Action: x<|end|>]]",
+        "Obs",
+    ]
+
+
+def test_a_page_of_tokens_is_small():
+    pairs = [(f"<{i}>" if i % 9 else f" &{i}\n", i % 40 > 15) for i in range(250)]
+    assert len(show_tokens(pairs, "250 tokens").html.encode()) < 15_000
+    assert show_tokens(pairs, "250 tokens") == show_tokens(iter(pairs), "250 tokens")
+
+
+def test_the_tint_of_learnt_tokens_leaves_them_legible():
+    style = Page(show_tokens([]).html).texts["style"][0]
+    (tint,) = re.findall(r"background:rgba\((\d+),(\d+),(\d+),([.\d]+)\)", style)
+    *colour, share = map(float, tint)
+    inks, cards = (
+        re.findall(rf"--traj-{name}:var\([^,]+,(#\w+)\)", style) for name in ("ink", "card")
+    )
+    for ink, card in zip(inks, cards, strict=True):
+        base = [int(card[at : at + 2], 16) for at in (1, 3, 5)]
+        mixed = [round(share * c + (1 - share) * b) for c, b in zip(colour, base, strict=True)]
+        assert _contrast(ink, "#" + "".join(f"{value:02x}" for value in mixed)) >= 7
+
+
 words = st.text(max_size=300)
+
+
+@given(st.lists(st.tuples(st.text(max_size=20), st.booleans()), max_size=8), st.text(max_size=99))
+def test_any_tokens_are_escaped(pairs, title):
+    pairs = [*pairs, (SCRIPT, True), ("\x1b[2J\u202e</span>", False)]
+    shown = show_tokens(pairs, title)
+    found = Boxes(shown.html).boxes
+    assert len(found) == len(pairs) and [learnt for _, learnt, _ in found] == [x for _, x in pairs]
+    assert found[-2][0] == SCRIPT and found[-1][0] == "�[2J�</span>"
+    assert "<script" not in shown.html and all(
+        len(line) <= WIDTH for line in shown.text.split("\n")
+    )
+    assert not set(shown.html + shown.text) & {"\x1b", "\u202e"}
 
 
 @given(st.lists(st.tuples(words, words), max_size=4), words, words)
