@@ -27,6 +27,7 @@ _EPILOG = """examples:
   fireact-nb serve data/models/student --adapter runs/student-react
   fireact-nb pretrain student             the tiny student from nothing (resumable)
   fireact-nb study                        every experiment of the paper in the tiny world
+  fireact-nb doctor                       is this machine ready for a workshop?
 """
 
 
@@ -115,6 +116,12 @@ def make_parser() -> argparse.ArgumentParser:
     artifacts.add_argument(
         "names", nargs="*", help="which to remake, or all; none: check the chain of hashes"
     )
+
+    commands.add_parser(
+        "doctor", help="is this machine ready? how long will each notebook take?",
+        description="Checks this machine for the series, and forecasts each notebook's time. "
+        "Status 1 if something would stop the series.",
+    )  # fmt: skip
     return parser
 
 
@@ -208,10 +215,13 @@ def _value(text: str) -> bool | int | float | str:
 
 
 def _build(options: argparse.Namespace) -> None:
+    from .doctor import record_times
     from .series import build
 
-    for path in build(options.names):
-        print(path)
+    done = build(options.names)
+    record_times({run.notebook.stem: run.seconds for run in done})
+    for run in done:
+        print(run.notebook)
 
 
 def _pretrain(options: argparse.Namespace) -> None:
@@ -351,6 +361,19 @@ def _artifacts(options: argparse.Namespace) -> None:
     print("Every shipped artifact is what the manifest says.")
 
 
+def _doctor(options: argparse.Namespace) -> None:
+    from .doctor import examine, render
+
+    print("Looking at this machine and timing a piece of the work: up to 40 seconds.", flush=True)
+    findings = examine()
+    print(render(findings))
+    if problems := [f.name for f in findings if f.level == "problem"]:
+        raise FireActError(
+            f"The series would be stopped here by: {', '.join(problems)}. Do what the lines above "
+            "that begin with 'x problem' say, then run `fireact-nb doctor` again."
+        )
+
+
 _COMMANDS = {
     "run": _run,
     "build": _build,
@@ -361,4 +384,5 @@ _COMMANDS = {
     "serve": _serve,
     "study": _study,
     "artifacts": _artifacts,
+    "doctor": _doctor,
 }

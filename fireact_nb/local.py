@@ -311,10 +311,10 @@ def load_base(model: str | Path, quantized: bool = False) -> tuple[Any, Any]:
             f"There is no model folder {model}. Check the path; `git checkout data` restores the "
             "shipped ones."
         )
+    quiet_libraries()  # before the libraries, some of which warn while they are imported
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
-    quiet_libraries()
     device, dtype = "cpu", torch.float32
     if torch.cuda.is_available():  # a T4 (7.5) has no real bfloat16, whatever torch reports
         device = "cuda"

@@ -13,7 +13,8 @@ import time
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,10 @@ from .files import write_file
 
 NOTEBOOKS = ROOT / "notebooks"
 SOURCES = NOTEBOOKS / "src"
+_FORMULA = re.compile(
+    r"(?P<code>```.*?```|`[^`]*`)|\$\$(?P<block>.+?)\$\$|\$(?P<inline>[^$\s](?:[^$\n]*[^$\s])?)\$",
+    re.DOTALL,
+)
 _SOLUTION = re.compile(r"<summary>Solution</summary>\s*```python\n(.*?)\n```", re.DOTALL)
 EXECUTED = Path("runs") / "executed"
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
@@ -136,14 +141,30 @@ def execute(
 
 
 def to_html(notebook: Any) -> str:
-    """The executed notebook as one page that needs no network."""
+    """The executed notebook as one page that needs no network; formulas become MathML."""
     from nbconvert import HTMLExporter
+
+    notebook = deepcopy(notebook)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell["source"] = _FORMULA.sub(_to_mathml, cell["source"])
 
     exporter = HTMLExporter(
         template_name="classic", mathjax_url="", require_js_url="", jquery_url=""
     )
     page = exporter.from_notebook_node(notebook)[0]
     return page.replace('<script src=""></script>', "")
+
+
+def _to_mathml(found: re.Match[str]) -> str:
+    """A formula between dollar signs as MathML on one line; code is left as it is."""
+    from docutils.utils.math.latex2mathml import tex2mathml
+
+    if found["code"]:
+        return found[0]
+    block = found["block"] is not None
+    math = tex2mathml(found["block"] if block else found["inline"], as_block=block)
+    return " ".join(math.split())
 
 
 def run_series(
@@ -180,7 +201,7 @@ def peak_memory_gib() -> float | None:
     return peak / (2**30 if sys.platform == "darwin" else 2**20)
 
 
-def build(names: Sequence[str] = ()) -> list[Path]:
+def build(names: Sequence[str] = ()) -> list[Run]:
     """Execute the scripts and renew the notebooks beside them: clean metadata, outputs kept."""
     import nbformat
 
@@ -191,7 +212,7 @@ def build(names: Sequence[str] = ()) -> list[Path]:
         notebook = nbformat.read(run.notebook, as_version=4)
         target = NOTEBOOKS / run.notebook.name
         write_file(target, nbformat.writes(clean(notebook, run.notebook.stem)) + "\n")
-        built.append(target)
+        built.append(replace(run, notebook=target))
     return built
 
 

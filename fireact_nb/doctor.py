@@ -1,0 +1,260 @@
+"""Is this machine ready for the series, and how long will each notebook take on it?
+
+Knows what the notebooks need and what they took where they were built; not what they teach.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import shutil
+import socket
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from .artifacts import DATA, ROOT, RUNS, shipped, stale_links, tiny_questions, tiny_search
+from .config import FireActError
+from .files import read_json, read_text, write_file
+from .generate import generate
+from .local import LocalChat, quiet_libraries
+from .prompting import load_prompt
+from .series import NOTEBOOKS, sources
+from .study import BARE_BATCH, MAIN
+
+TIMES = NOTEBOOKS / "times.json"
+MARKS = {"ok": "+", "warning": "!", "problem": "x"}
+MEMORY = 4.0  # GB, what the series may take
+DISK, DISK_LEAST = 3.0, 0.5  # GB: with an environment still to be made, and without
+ERROR = 0.15  # relative, of arithmetic that works: NF4 has 0.09, half precision far less
+LONGEST = 120  # seconds a notebook should take
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found; a "problem" would stop the series."""
+
+    name: str
+    level: Literal["ok", "warning", "problem"]
+    text: str
+
+
+def examine() -> list[Finding]:
+    """Everything there is to say about this machine. A check that crashes is a warning."""
+    found: list[Finding] = []
+    for check in CHECKS:
+        try:
+            found += check()
+        except Exception as error:
+            found.append(Finding(check.__name__[6:], "warning", f"not checked: {_reason(error)}"))
+    return found
+
+
+def render(findings: Sequence[Finding]) -> str:
+    """One line a finding, then one that sums up."""
+    width = max(len(f.name) for f in findings)
+    lines = [f"{MARKS[f.level]} {f.level:<7}  {f.name:<{width}}  {f.text}" for f in findings]
+    problems, others = (sum(f.level == w for f in findings) for w in ("problem", "warning"))
+    end = "The series would not run as it is." if problems else "The series can run here."
+    return "\n".join([*lines, f"Problems: {problems}, warnings: {others}. {end}"])
+
+
+def check_versions() -> Iterator[Finding]:
+    """Python's and the packages', beside the ranges of pyproject.toml; imports none of them."""
+    own = sys.prefix != sys.base_prefix or (Path(sys.prefix) / "conda-meta").exists()
+    text = f"{platform.python_version()}, in {'a' if own else 'no'} virtual environment"
+    stop = sys.version_info[:2] < (3, 11) and "Needed is 3.11 or newer: make PY=/path/to/python3.12"
+    hint = not own and "Fine on Colab or in a container; else use the one that `make run` makes"
+    yield _judge("Python", text, stop, hint)
+    project = tomllib.loads(read_text(ROOT / "pyproject.toml"))["project"]
+    needed = project["dependencies"] + project["optional-dependencies"]["notebooks"]
+    pins = read_text(ROOT / "constraints.txt").splitlines()
+    bad, other = {}, []
+    for line in needed:  # "torch>=2.4"; a test of the project allows no other sign
+        name, _, least = line.partition(">=")
+        try:
+            version = metadata.version(name).partition("+")[0]
+        except metadata.PackageNotFoundError:
+            version = ""
+        have, need = ([int(n) for n in re.findall(r"\d+", v)] for v in (version, least))
+        if have < need:
+            bad[line] = f"{name} {version or 'is missing'} ({least} or newer is needed)"
+        elif f"{name}=={version}" not in pins:
+            other.append(f"{name} {version}")
+    text = f"all {len(needed)} are there and new enough, "
+    text += f"other than in constraints.txt: {', '.join(other)}" if other else "as tested"
+    stop = bad and "Install: python -m pip install --upgrade " + " ".join(f'"{b}"' for b in bad)
+    yield _judge("packages", ", ".join(bad.values()) or text, stop)
+
+
+def check_machine() -> Iterator[Finding]:
+    free = shutil.disk_usage(ROOT).free / 1e9
+    need = f"A new environment takes {DISK:.0f} GB, runs {DISK_LEAST} GB: free some space"
+    yield _judge("disk", f"{free:.1f} GB free", free < DISK_LEAST and need, free < DISK and need)
+    import psutil
+
+    memory = psutil.virtual_memory()
+    free, total = memory.available / 1e9, memory.total / 1e9
+    text = f"{free:.1f} GB free of {total:.1f} GB; the series needs {MEMORY:.0f} GB"
+    stop = total < MEMORY and "Use a larger machine or a hosted notebook"
+    yield _judge("memory", text, stop, free < MEMORY and "Close other programs")
+    busy = psutil.cpu_percent(interval=0.5)
+    hint = busy > 25 and f"Other programs take {busy:.0f}% of it: close them, they slow all down"
+    yield _judge("CPU", "{cores} usable cores, {cpu}".format(**processor()), hint=hint)
+
+
+def check_data(folder: Path = DATA) -> Iterator[Finding]:
+    try:
+        wrong = "; ".join(stale_links(folder))
+    except FireActError as error:
+        wrong = _reason(error)
+    yield _judge("data", wrong or "whole, hash by hash", wrong and "Restore: git checkout data")
+
+
+def check_kernel() -> Iterator[Finding]:
+    """A kernel talks to its notebook through sockets of this machine, and writes files."""
+
+    def connect() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            socket.create_connection(server.getsockname(), timeout=5).close()
+
+    def write(folder: Path | None) -> None:
+        tempfile.TemporaryDirectory(dir=folder).cleanup()
+
+    yield _attempt("loopback", "sockets work", "Allow 127.0.0.1 in the firewall", connect)
+    runs = next(p for p in (RUNS, *RUNS.parents) if p.exists())
+    for name, folder, variable in (("temp", None, "TMPDIR"), ("runs", runs, "FIREACT_RUNS")):
+        advice = f"Set {variable} to a folder that can be written"
+        yield _attempt(f"{name} folder", "can be written", advice, write, folder)
+    from jupyter_client.kernelspec import KernelSpecManager
+
+    there = "python3" in KernelSpecManager().find_kernel_specs()
+    text = f"JupyterLab {metadata.version('jupyterlab')}, {'and' if there else 'no'} kernel python3"
+    yield _judge("Jupyter", text, not there and "Do: python -m ipykernel install --sys-prefix")
+
+
+def processor() -> dict[str, Any]:
+    """The cores this process may use, and their model."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8") if info.exists() else ""
+    model = re.search(r"^model name\s*: (.+)", lines, re.MULTILINE)
+    return {"cores": cores, "cpu": model[1] if model else platform.processor()}
+
+
+def check_gpu() -> Iterator[Finding]:
+    """What CPU and GPU can truly do: by compute capability, and by doing it."""
+    advice = "Install it anew: python -m pip install --force-reinstall --no-deps bitsandbytes"
+    yield _attempt("NF4 on CPU", "works", advice, measure_error, "cpu", "NF4")
+    import torch
+
+    if not torch.cuda.is_available():
+        apple = " (the Apple GPU is not used)" if torch.backends.mps.is_available() else ""
+        yield Finding("GPU", "ok", f"none: all notebooks run on the CPU{apple}")
+        return
+    major, minor = torch.cuda.get_device_capability()
+    free, total = (size / 1e9 for size in torch.cuda.mem_get_info())
+    # Older ones only emulate bfloat16, whatever torch reports.
+    kind, more = ("bfloat16", "") if major >= 8 else ("float16", "; no bfloat16 (from 8.0 on)")
+    text = f"{torch.cuda.get_device_name()}, {free:.1f} GB free of {total:.1f} GB, compute "
+    yield Finding("GPU", "ok", f"{text}capability {major}.{minor}: trains in {kind}{more}")
+    advice = "Update the driver, or set CUDA_VISIBLE_DEVICES=-1 to run on the CPU"
+    for name in (kind, "NF4"):
+        yield _attempt(f"{name} on GPU", "works", advice, measure_error, "cuda", name)
+
+
+def measure_error(device: str, kind: str) -> float:
+    """The relative error of a small matrix kept as "NF4", or of its square in "float16" etc."""
+    quiet_libraries()
+    import torch
+
+    matrix = torch.randn(64, 64, generator=torch.Generator().manual_seed(0))
+    if kind == "NF4":
+        from bitsandbytes.functional import dequantize_4bit, quantize_4bit
+
+        exact, got = matrix, dequantize_4bit(*quantize_4bit(matrix.to(device), quant_type="nf4"))
+    else:
+        half = matrix.to(device, getattr(torch, kind))
+        exact, got = matrix @ matrix, half @ half
+    return float((got.float().cpu() - exact).norm() / exact.norm())
+
+
+def check_keys() -> Iterator[Finding]:
+    """Whether keys are set. Nothing of a key is shown, its length neither."""
+    names = ("OPENAI_API_KEY", "SERPAPI_API_KEY", "HF_TOKEN")
+    said = ", ".join(f"{name} {'is' if os.environ.get(name) else 'not'} set" for name in names)
+    yield Finding("keys", "ok", f"{said}; none is needed")
+    yield Finding("network", "ok", "not needed once everything is installed; not tested")
+
+
+def check_time() -> Iterator[Finding]:
+    yield from forecast_notebooks(read_json(TIMES, dict), run_yardstick())
+
+
+def forecast_notebooks(times: Mapping[str, Any], yardstick: float) -> Iterator[Finding]:
+    """How long the notebooks will take on a machine that takes `yardstick` seconds for ours."""
+    pace, total = yardstick / times["yardstick_seconds"], 0.0
+    for stem in (source.stem for source in sources()):
+        seconds = pace * times["seconds"].get(stem, 0)
+        total += seconds
+        text = f"{stem}: {f'about {seconds:.0f} s' if seconds else 'not known'}"
+        hint = not seconds and f"Nobody timed it yet: fireact-nb build {stem[:2]}"
+        slow = seconds > LONGEST and f"Over {LONGEST} s: set its parameter quick, or share machines"
+        yield _judge("time", text, hint=hint or slow)
+    text = f"about {total / 60:.1f} minutes. One piece of this work took {yardstick:.1f} s here, "
+    text += "{yardstick_seconds:.1f} s where they were built ({cores} cores, {cpu})".format(**times)
+    yield Finding("time in all", "ok", text)
+
+
+def run_yardstick() -> float:
+    """Seconds of a real piece of the notebooks' work, the better of two unless it is very slow."""
+    chat = LocalChat(shipped(MAIN), shipped(f"{MAIN}_react_500_0"), batch=BARE_BATCH)
+    dev, took = tiny_questions("dev", 96), []
+    while len(took) < 2 and sum(took) < 15:
+        started = time.monotonic()
+        generate(dev, load_prompt("fireact", "tiny"), chat, tiny_search(), progress=False)
+        took.append(time.monotonic() - started)
+    return min(took)
+
+
+def record_times(seconds: Mapping[str, float]) -> None:
+    """Enter what notebooks took here, with this machine's yardstick; other entries are kept."""
+    known = read_json(TIMES, dict)["seconds"] if TIMES.exists() else {}
+    known |= {stem: round(took, 1) for stem, took in seconds.items()}
+    there = {s.stem: known[s.stem] for s in sources() if s.stem in known}
+    times = {**processor(), "seconds": there, "yardstick_seconds": round(run_yardstick(), 2)}
+    write_file(TIMES, json.dumps(times, indent=1, sort_keys=True) + "\n")
+
+
+def _judge(name: str, text: str, stop: Any = None, hint: Any = None) -> Finding:
+    """A problem where `stop` says what to do, a warning where `hint` does, else all is well."""
+    level = "problem" if stop else "warning" if hint else "ok"
+    return Finding(name, level, f"{text}. {stop or hint}" if stop or hint else text)
+
+
+def _attempt(name: str, text: str, advice: str, do: Callable, *arguments: Any) -> Finding:
+    """Whether a small real thing can be done; `do` may return its relative error."""
+    try:
+        error = do(*arguments) or 0.0
+    except Exception as reason:
+        return Finding(name, "problem", f"{_reason(reason)}. {advice}")
+    text = f"{text} (relative error {error:.2g})" if error else text
+    return _judge(name, text, not error < ERROR and f"That is too much. {advice}")
+
+
+def _reason(error: Exception) -> str:
+    text = str(error).strip().partition("\n")[0][:200].rstrip(".")
+    return text if isinstance(error, FireActError) else f"{type(error).__name__}: {text}"
+
+
+CHECKS = (
+    check_versions, check_machine, check_data, check_kernel, check_gpu, check_keys, check_time,
+)  # fmt: skip

@@ -1,0 +1,462 @@
+"""The doctor: what it says of a machine that lacks something, and that it never shows a key."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import sys
+import tempfile
+from collections import namedtuple
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fireact_nb import cli, doctor
+from fireact_nb.artifacts import register
+from fireact_nb.config import FireActError
+from fireact_nb.doctor import Finding
+from fireact_nb.files import read_json
+
+STEMS = ["00_a", "01_b", "02_c"]
+TIMES = {
+    "cores": 2,
+    "cpu": "Some CPU",
+    "seconds": {"00_a": 40.0, "01_b": 70.0, "02_c": 10.0},
+    "yardstick_seconds": 4.0,
+}
+Usage = namedtuple("Usage", "total used free")
+
+
+@pytest.fixture(autouse=True)
+def series_of_three(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A series of three notebooks with times of its own, and a yardstick that costs nothing."""
+    monkeypatch.setattr(doctor, "sources", lambda: [Path(f"{stem}.py") for stem in STEMS])
+    monkeypatch.setattr(doctor, "TIMES", tmp_path / "times.json")
+    monkeypatch.setattr(doctor, "run_yardstick", lambda: 6.0)
+    doctor.TIMES.write_text(json.dumps(TIMES), encoding="utf-8")
+
+
+def by_name(findings: Iterator[Finding] | list[Finding]) -> dict[str, Finding]:
+    return {f.name: f for f in findings}
+
+
+# -- the report -----------------------------------------------------------------------------------
+
+
+def test_each_line_begins_with_a_mark_and_a_word() -> None:
+    findings = [
+        Finding("a", "ok", "1"),
+        Finding("bb", "warning", "2"),
+        Finding("c", "problem", "3"),
+    ]
+    assert doctor.render(findings).splitlines() == [
+        "+ ok       a   1",
+        "! warning  bb  2",
+        "x problem  c   3",
+        "Problems: 1, warnings: 1. The series would not run as it is.",
+    ]
+    assert doctor.render(findings[:1]).endswith("The series can run here.")
+
+
+def test_this_machine_has_no_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    findings = doctor.examine()
+    assert [f for f in findings if f.level == "problem"] == []
+    assert [f for f in findings if f.text.startswith("not checked")] == []
+    names = {"Python", "packages", "memory", "disk", "data", "loopback", "temp folder", "CPU"}
+    names |= {"runs folder", "Jupyter", "NF4 on CPU", "GPU", "keys", "network", "time in all"}
+    assert names <= set(by_name(findings))
+    text = doctor.render(findings)
+    assert text.isascii() and "\x1b" not in text, "a plain console must be able to show it"
+    assert len(text.splitlines()) == len(findings) + 1, "one line a check"
+
+
+def test_a_check_that_crashes_is_a_warning_and_stops_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def check_first() -> Iterator[Finding]:
+        yield Finding("half", "ok", "done before the crash")
+        raise RuntimeError("the sensor is on fire\nmore")
+
+    def check_second() -> Iterator[Finding]:
+        yield Finding("second", "ok", "done")
+
+    monkeypatch.setattr(doctor, "CHECKS", (check_first, check_second))
+    assert doctor.examine() == [
+        Finding("half", "ok", "done before the crash"),
+        Finding("first", "warning", "not checked: RuntimeError: the sensor is on fire"),
+        Finding("second", "ok", "done"),
+    ]
+
+
+@pytest.mark.parametrize(("level", "status"), [("ok", 0), ("warning", 0), ("problem", 1)])
+def test_status_1_only_if_the_series_would_be_stopped(
+    level: str, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    findings = [Finding("the weather", level, "bad"), Finding("soup", "ok", "hot")]
+    monkeypatch.setattr(doctor, "CHECKS", (lambda: findings,))
+    assert cli.main(["doctor"]) == status
+    said = capsys.readouterr()
+    assert f"{level:<7}  the weather  bad" in said.out
+    if status:
+        assert said.err.startswith("fireact-nb doctor: ") and said.err.count("\n") == 1
+        assert "the weather" in said.err and "soup" not in said.err
+    else:
+        assert said.err == ""
+
+
+# -- what a machine may lack ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("total", "free", "level", "advice"),
+    [(16, 9, "ok", "9.0 GB free of 16.0 GB"), (8, 2, "warning", "Close"), (2, 1, "problem", "Use")],
+)
+def test_memory(
+    total: float, free: float, level: str, advice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = SimpleNamespace(total=total * 1e9, available=free * 1e9)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+    found = by_name(doctor.check_machine())["memory"]
+    assert found.level == level and advice in found.text and "needs 4 GB" in found.text
+
+
+@pytest.mark.parametrize(
+    ("free", "level"), [(50, "ok"), (2.9, "warning"), (0.6, "warning"), (0.4, "problem")]
+)
+def test_disk(free: float, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(1e11, 0, free * 1e9))
+    found = by_name(doctor.check_machine())["disk"]
+    assert found.level == level and f"{free:.1f} GB free" in found.text
+    assert ("free some space" in found.text) == (level != "ok")
+
+
+@pytest.mark.parametrize(("busy", "level"), [(3.0, "ok"), (60.0, "warning")])
+def test_a_busy_processor_is_told(busy: float, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(psutil, "cpu_percent", lambda interval: busy)
+    found = by_name(doctor.check_machine())["CPU"]
+    assert found.level == level and "usable cores" in found.text
+    assert ("60%" in found.text) == (level == "warning")
+
+
+def test_a_system_without_affinity_counts_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("os.sched_getaffinity", raising=False)  # macOS, Windows
+    monkeypatch.setattr("os.cpu_count", lambda: 12)
+    assert doctor.processor()["cores"] == 12
+
+
+def fake_versions(monkeypatch: pytest.MonkeyPatch, changed: dict[str, str | None]) -> None:
+    real = metadata.version
+
+    def version(name: str) -> str:
+        found = changed.get(name, "") if name in changed else real(name)
+        if found is None:
+            raise metadata.PackageNotFoundError(name)
+        return found
+
+    monkeypatch.setattr(metadata, "version", version)
+
+
+def test_missing_and_old_packages_are_named_with_the_command(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fake_versions(monkeypatch, {"peft": "0.9.1", "bm25s": None, "torch": "2.13.0+cu130"})
+    found = by_name(doctor.check_versions())["packages"]
+    assert found.level == "problem"
+    assert "peft 0.9.1 (0.18 or newer is needed)" in found.text
+    assert "bm25s is missing" in found.text and "torch" not in found.text
+    assert '--upgrade "peft>=0.18" "bm25s>=0.2.7"' in found.text
+
+
+@pytest.mark.parametrize("version", ["0.18", "0.18.0", "0.18.0rc1", "0.100", "1.0"])
+def test_other_versions_than_the_tested_ones_are_only_a_note(
+    version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_versions(monkeypatch, {"peft": version})
+    found = by_name(doctor.check_versions())["packages"]
+    assert found.level == "ok" and f"other than in constraints.txt: peft {version}" in found.text
+
+
+def test_the_tested_versions_are_told_as_such() -> None:
+    assert by_name(doctor.check_versions())["packages"].text.endswith("new enough, as tested")
+
+
+def test_an_old_python_and_a_missing_environment_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "prefix", sys.base_prefix)
+    found = by_name(doctor.check_versions())["Python"]
+    assert found.level == "warning" and "no virtual environment" in found.text
+    monkeypatch.setattr(sys, "version_info", (3, 10, 4))
+    found = by_name(doctor.check_versions())["Python"]
+    assert found.level == "problem" and "3.11" in found.text and "make PY=" in found.text
+
+
+def test_a_broken_artifact_is_named(tmp_path: Path) -> None:
+    [gone] = doctor.check_data(tmp_path)
+    assert gone.level == "problem" and "manifest.json" in gone.text
+    (tmp_path / "world.txt").write_text("Northern Vomel", encoding="utf-8")
+    register("world", tmp_path / "world.txt", [], "make world", folder=tmp_path)
+    [whole] = doctor.check_data(tmp_path)
+    assert whole.level == "ok"
+    (tmp_path / "world.txt").write_text("Southern Vomel", encoding="utf-8")
+    [broken] = doctor.check_data(tmp_path)
+    assert broken.level == "problem" and "world.txt has changed" in broken.text
+    assert "git checkout data" in broken.text
+
+
+def test_a_closed_loopback_and_folders_that_cannot_be_written_are_problems(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", refuse)
+    found = by_name(doctor.check_kernel())
+    assert {f.level for n, f in found.items() if n != "Jupyter"} == {"problem"}
+    assert "firewall" in found["loopback"].text and "Permission denied" in found["loopback"].text
+    assert "Set TMPDIR to" in found["temp folder"].text
+    assert "Set FIREACT_RUNS to" in found["runs folder"].text
+    assert found["Jupyter"].level == "ok", "one that fails stops no other"
+
+
+def test_a_runs_folder_that_is_not_there_yet_is_no_problem_and_is_not_made(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(doctor, "RUNS", tmp_path / "deep" / "runs")
+    assert by_name(doctor.check_kernel())["runs folder"].level == "ok"
+    assert not (tmp_path / "deep").exists()
+
+
+def test_a_missing_kernel_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    from jupyter_client.kernelspec import KernelSpecManager
+
+    monkeypatch.setattr(KernelSpecManager, "find_kernel_specs", lambda self: {"ir": "/r"})
+    found = by_name(doctor.check_kernel())["Jupyter"]
+    assert found.level == "problem" and "ipykernel install --sys-prefix" in found.text
+
+
+def test_a_system_without_its_packages_is_examined_to_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("torch", "psutil", "bitsandbytes", "jupyter_client"):
+        monkeypatch.setitem(sys.modules, name, None)  # importing it is an ImportError
+    findings = doctor.examine()
+    assert {f.name for f in findings if f.level == "problem"} == {"NF4 on CPU"}
+    assert {"machine", "kernel", "gpu"} <= {f.name for f in findings if f.level == "warning"}
+    assert {"disk", "loopback", "keys"} <= {f.name for f in findings if f.level == "ok"}
+
+
+# -- arithmetic, GPU ------------------------------------------------------------------------------
+
+
+def give_gpu(monkeypatch: pytest.MonkeyPatch, name: str, capability: tuple[int, int]) -> None:
+    """A GPU by name; what would be computed on it is computed on the CPU."""
+    real = doctor.measure_error
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: name)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (15.5e9, 15.8e9))
+    monkeypatch.setattr(doctor, "measure_error", lambda device, kind: real("cpu", kind))
+
+
+@pytest.mark.parametrize(
+    ("apple", "said"),
+    [
+        (False, "none: all notebooks run on the CPU"),
+        (True, "none: all notebooks run on the CPU (the Apple GPU is not used)"),
+    ],
+)
+def test_no_gpu(apple: bool, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: apple)
+    found = by_name(doctor.check_gpu())
+    assert found["GPU"] == Finding("GPU", "ok", said)
+    assert set(found) == {"NF4 on CPU", "GPU"}
+
+
+def test_a_t4_has_no_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    give_gpu(monkeypatch, "Tesla T4", (7, 5))
+    found = by_name(doctor.check_gpu())
+    assert found["GPU"].text == (
+        "Tesla T4, 15.5 GB free of 15.8 GB, compute capability 7.5: trains in float16; "
+        "no bfloat16 (from 8.0 on)"
+    )
+    assert {"float16 on GPU", "NF4 on GPU"} <= set(found)
+    assert "bfloat16 on GPU" not in found
+    assert {f.level for f in found.values()} == {"ok"}
+
+
+def test_from_capability_8_on_there_is_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    give_gpu(monkeypatch, "A100", (8, 0))
+    found = by_name(doctor.check_gpu())
+    assert found["GPU"].text.endswith("compute capability 8.0: trains in bfloat16")
+    assert "works" in found["bfloat16 on GPU"].text
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no kernel image"), float("nan"), 0.9])
+def test_a_gpu_that_cannot_compute_is_a_problem_with_a_way_out(
+    error: Exception | float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(device: str, kind: str) -> float:
+        if isinstance(error, Exception):
+            raise error
+        return error
+
+    give_gpu(monkeypatch, "Old GPU", (3, 5))
+    monkeypatch.setattr(doctor, "measure_error", fail)
+    found = by_name(doctor.check_gpu())
+    for name in ("float16 on GPU", "NF4 on GPU"):
+        assert found[name].level == "problem" and "CUDA_VISIBLE_DEVICES=-1" in found[name].text
+    assert "pip install" in found["NF4 on CPU"].text
+
+
+def test_the_arithmetic_is_real() -> None:
+    assert 0.05 < doctor.measure_error("cpu", "NF4") < doctor.ERROR
+    assert (
+        0 < doctor.measure_error("cpu", "float16") < doctor.measure_error("cpu", "bfloat16") < 0.02
+    )
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_real_gpu_computes() -> None:
+    found = doctor.check_gpu()
+    assert {f.level for f in found} == {"ok"}
+
+
+# -- keys -----------------------------------------------------------------------------------------
+
+
+def with_keys(value: str) -> str:
+    """What is printed when every key has this value."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("OPENAI_API_KEY", "SERPAPI_API_KEY", "HF_TOKEN"):
+            patch.setenv(name, value)
+        return doctor.render(list(doctor.check_keys()))
+
+
+def test_keys_are_there_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "")  # as good as none
+    monkeypatch.setenv("SERPAPI_API_KEY", "x")
+    found = by_name(doctor.check_keys())["keys"]
+    assert found.level == "ok"
+    assert found.text == (
+        "OPENAI_API_KEY not set, SERPAPI_API_KEY is set, HF_TOKEN not set; none is needed"
+    )
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1))
+def test_what_is_said_does_not_depend_on_the_key(value: str) -> None:
+    assert with_keys(value) == with_keys("another")
+
+
+def test_no_piece_of_a_key_is_in_the_whole_report(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = "zq7Wk-9xVb2QpLr8TdYc4HgJn"
+    for name in ("OPENAI_API_KEY", "SERPAPI_API_KEY", "HF_TOKEN"):
+        monkeypatch.setenv(name, f"{key}{name[0]}")
+    assert cli.main(["doctor"]) == 0
+    said = "".join(capsys.readouterr())
+    assert "OPENAI_API_KEY is set" in said
+    assert not [key[i : i + 4] for i in range(len(key) - 3) if key[i : i + 4] in said]
+
+
+# -- times ----------------------------------------------------------------------------------------
+
+
+def test_the_forecast_is_scaled_by_the_yardstick() -> None:
+    *each, total = doctor.forecast_notebooks(TIMES, 8.0)
+    assert [f.level for f in each] == ["ok", "warning", "ok"]
+    assert [f.text.partition(".")[0] for f in each] == [
+        "00_a: about 80 s",
+        "01_b: about 140 s",
+        "02_c: about 20 s",
+    ]
+    assert "Over 120 s" in each[1].text and "quick" in each[1].text
+    assert total.text.startswith("about 4.0 minutes")
+    assert "8.0 s here, 4.0 s where they were built (2 cores, Some CPU)" in total.text
+
+
+def test_a_notebook_without_a_time_is_told() -> None:
+    times = {**TIMES, "seconds": {"00_a": 40.0, "02_c": 20.0, "99_gone": 1000.0}}
+    *each, total = doctor.forecast_notebooks(times, 4.0)
+    assert [f.level for f in each] == ["ok", "warning", "ok"]
+    assert "01_b: not known" in each[1].text and "fireact-nb build 01" in each[1].text
+    assert total.text.startswith("about 1.0 minutes")
+
+
+def test_without_any_times_the_rest_is_still_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    doctor.TIMES.unlink()
+    found = by_name(doctor.examine())
+    assert found["time"].level == "warning" and "times.json" in found["time"].text
+    assert found["keys"].level == "ok"
+
+
+def test_building_some_notebooks_renews_their_times_and_keeps_the_others() -> None:
+    doctor.record_times({"01_b": 33.333})
+    kept = read_json(doctor.TIMES, dict)
+    assert kept["seconds"] == {"00_a": 40.0, "01_b": 33.3, "02_c": 10.0}
+    assert kept["yardstick_seconds"] == 6.0
+    assert kept["cores"] >= 1 and kept["cpu"] != "Some CPU"
+    text = doctor.TIMES.read_text(encoding="utf-8")
+    assert text == json.dumps(kept, indent=1, sort_keys=True) + "\n"
+    assert socket.gethostname() not in text and "/" not in text
+
+
+def test_times_of_notebooks_that_are_gone_are_dropped_and_a_first_file_is_made() -> None:
+    doctor.TIMES.write_text(json.dumps({**TIMES, "seconds": {"99_gone": 1.0}}), encoding="utf-8")
+    doctor.record_times({"00_a": 2.0})
+    assert read_json(doctor.TIMES, dict)["seconds"] == {"00_a": 2.0}
+    doctor.TIMES.unlink()
+    doctor.record_times({"02_c": 3.0})
+    assert read_json(doctor.TIMES, dict)["seconds"] == {"02_c": 3.0}
+
+
+def test_build_records_the_times(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from fireact_nb import series
+
+    run = series.Run(Path("notebooks/01_b.ipynb"), Path("p.html"), 12.0)
+    monkeypatch.setattr(series, "build", lambda names: [run])
+    assert cli.main(["build", "01"]) == 0
+    assert read_json(doctor.TIMES, dict)["seconds"]["01_b"] == 12.0
+    assert "01_b.ipynb" in capsys.readouterr().out
+
+
+def test_a_broken_series_of_times_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    doctor.TIMES.write_text("{", encoding="utf-8")
+    with pytest.raises(FireActError):
+        list(doctor.check_time())
+    assert by_name(doctor.examine())["time"].level == "warning"
+
+
+@pytest.mark.slow
+def test_the_yardstick_is_real_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    played = []
+    real = doctor.generate
+
+    def watched(*arguments: object, **options: object) -> list:
+        played.append(real(*arguments, **options))
+        return played[-1]
+
+    monkeypatch.setattr(doctor, "generate", watched)
+    assert doctor.run_yardstick() > 0
+    assert len(played[0]) == 96 and sum(t.correct for t in played[0]) > 40
+
+
+def test_the_shipped_times_fit_the_series(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    times = read_json(doctor.TIMES, dict)
+    assert set(times) == {"cores", "cpu", "seconds", "yardstick_seconds"}
+    assert set(times["seconds"]) <= {source.stem for source in doctor.sources()}
+    assert times["yardstick_seconds"] > 0
