@@ -86,7 +86,7 @@ def check_versions() -> Iterator[Finding]:
             version = ""
         have, need = ([int(n) for n in re.findall(r"\d+", v)] for v in (version, least))
         if have < need:
-            bad[line] = f"{name} {version or 'is missing'} ({least} or newer is needed)"
+            bad[line] = f"{name} {f'{version} is too old' if version else 'is missing'}"
         elif f"{name}=={version}" not in pins:
             other.append(f"{name} {version}")
     text = f"all {len(needed)} are there and new enough, "

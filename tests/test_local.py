@@ -16,9 +16,10 @@ import pytest
 import torch
 import transformers
 
+from fireact_nb.artifacts import DATA
 from fireact_nb.chat import Request
 from fireact_nb.config import FireActError
-from fireact_nb.local import LocalChat, _OwnNoise
+from fireact_nb.local import LocalChat, _OwnNoise, load_base
 
 TOKENIZER = Path(__file__).parents[1] / "data" / "tokenizer"
 EXAMPLES = "Question: Where was the mother of Tom born?\nThought: I search for Tom.\n" * 3
@@ -380,3 +381,31 @@ def test_the_roomy_cache_holds_what_a_plain_one_holds():
             got, want = roomy.update(keys, values, layer), plain.update(keys, values, layer)
             assert torch.equal(got[0], want[0]) and torch.equal(got[1], want[1]), (step, layer)
     assert roomy.get_seq_length() == plain.get_seq_length()
+
+
+@pytest.mark.parametrize("rows, columns", [(96, 96), (256, 96), (96, 256), (7, 160), (5, 30)])
+def test_every_block_of_nf4_gets_its_own_scale(rows: int, columns: int):
+    """Also where rows are no whole blocks, which bitsandbytes 0.50.2 gets wrong on AVX-512 CPUs."""
+    from bitsandbytes.functional import dequantize_4bit, get_4bit_type, quantize_4bit
+
+    from fireact_nb.local import _mend_nf4
+
+    for _ in range(2):  # mended twice is mended once
+        _mend_nf4()
+    torch.manual_seed(0)
+    weight = torch.randn(rows, columns) * torch.logspace(-2, 2, rows)[:, None]
+    packed, state = quantize_4bit(weight, blocksize=64, quant_type="nf4")
+    numbers = torch.stack([packed >> 4, packed & 15], 1).flatten()[: weight.numel()].int()
+    scales = state.absmax.repeat_interleave(64)[: weight.numel()]
+    wanted = (get_4bit_type("nf4", device="cpu")[numbers] * scales).reshape(weight.shape)
+    torch.testing.assert_close(dequantize_4bit(packed, state), wanted)
+
+
+def test_a_quantised_model_is_off_by_a_tenth_at_most():
+    exact, _ = load_base(DATA / "models" / "student")
+    rounded = load_base(DATA / "models" / "student", quantized=True)[0].dequantize()
+    before = dict(exact.named_parameters())
+    for name, weight in rounded.named_parameters():
+        lost = (weight - before[name]).norm() / before[name].norm()
+        assert lost < 0.1, f"{name} is off by {lost:.0%}"
+        assert (lost > 0.08) == name.endswith("proj.weight")

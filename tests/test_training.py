@@ -30,7 +30,9 @@ from fireact_nb.training import (
     encode,
     fine_tune,
     forecast_training,
+    measure_memory,
     memory_needed,
+    prepare,
 )
 from fireact_nb.trajectory import Step, Trajectory
 
@@ -275,6 +277,33 @@ def test_a_qlora_adapter_is_merged_into_the_base_it_was_trained_on(
         torch.testing.assert_close(result, seen + delta.float().cpu(), atol=1e-5, rtol=1e-4)
         exact = plain[f"{layer}.weight"].float().cpu()
         assert (seen - exact).abs().max() > 1e-3, "the base was not quantised"
+
+
+@pytest.mark.parametrize("kind", ["lora", "qlora", "full"])
+def test_memory_is_what_the_parts_of_a_step_take(kind: str) -> None:
+    """Of the shipped student: float32 weights, a gradient and two moments a trained weight."""
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("counts float32, which is the CPU's")
+    recipe = Recipe(kind=kind, rank=8)  # type: ignore[arg-type]
+    sizes = measure_memory(DATA / "models" / "student", BOOKS[:1], recipe)
+    everything, matrices, adapter = 787_680, 663_552, 87_552
+    trained = everything if kind == "full" else adapter
+    assert sizes["gradients"] == 4 * trained
+    assert sizes["moments"] == 8 * trained
+    if kind == "qlora":
+        packed = 4 * (everything - matrices + adapter) + matrices // 2 + matrices // 64
+        assert packed < sizes["weights"] < packed + 50_000, "more than tables of levels"
+    else:
+        assert sizes["weights"] == 4 * (everything + (adapter if kind == "lora" else 0))
+    tokenizer = prepare(DATA / "models" / "student", recipe)[1]
+    tokens = len(encode(BOOKS[0], tokenizer).input_ids)
+    lists = 6 * ((10 if kind == "full" else 8) * 96 + 4 * 256) + 1280  # Llama, a token
+    assert sizes["activations"] == pytest.approx(4 * tokens * lists, rel=0.05)
+    twice = measure_memory(DATA / "models" / "student", [BOOKS[0]] * 2, recipe)
+    assert twice["activations"] == pytest.approx(2 * sizes["activations"], rel=0.1)
+    assert {**twice, "activations": 0} == {**sizes, "activations": 0}
 
 
 # -- the forecast -------------------------------------------------------------------------------

@@ -137,9 +137,8 @@ for number in (6, 10):
 
 # %%
 ways = {t.question_id: t for t in cot}
-solved = [(ways[t.question_id], t) for t in react if t.question_id in ways]
-solved = solved or [(cot[0], react[0])]
-print(f"{len(solved)} questions were solved by CoT and by ReAct")
+solved = [(ways[t.question_id], t) for t in load_source("hotpotqa react") if t.question_id in ways]
+print(f"{len(solved)} questions were solved by CoT and by ReAct (shipped)")
 show_side_by_side(unify(solved[0][0]), solved[0][1], titles=("CoT", "ReAct"))
 
 # %% [markdown]

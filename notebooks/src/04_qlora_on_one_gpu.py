@@ -14,7 +14,7 @@
 #
 # | | |
 # |---|---|
-# | Time | about 1 minute on 2 free CPU cores (measured), less on a T4 (estimated, not tried) |
+# | Time | about half a minute on 2 free CPU cores (measured), less on a T4 (estimated, untried) |
 # | Needs | no GPU, no key, no network, no money |
 # | Before this | nothing; notebook 03 shows where the training data come from |
 
@@ -64,7 +64,8 @@ name, group = "teacher_hotpotqa_react", "hotpotqa react"
 command = "fireact-nb generate --split train --count 300 --out runs/teacher_react.jsonl"
 written = find_source(name, "teacher_react.jsonl", command)
 if len(mix({group: successes(read_trajectories(written.path))})) < train_on + check_on:
-    written = replace(written, path=shipped(name), label=provenance(name))  # yours are too few
+    own_are_too_few = replace(written, path=shipped(name), label=provenance(name), hint=command)
+    written = own_are_too_few
 kept = successes(read_trajectories(written.path))
 study_source = find_source("study", "study/study.csv.gz", "make study")
 costs_source = find_source("study_costs", "study/study_costs.json")
@@ -251,8 +252,8 @@ print(f"gradient of A: {A.grad.abs().max():.1g}, gradient of B: {B.grad.abs().ma
 # 3. Round each to the nearest of 16 fixed levels, and store the level's number.
 #
 # Trained weights follow roughly a bell curve (*normal distribution*): most are near zero. So the
-# levels are *quantiles* of that curve: between two of them lies always the same share of it. Zero
-# is a level, too.
+# levels are *quantiles* of that curve: between two of them lies about the same share of it. Zero is
+# a level, too.
 
 # %%
 from statistics import NormalDist
@@ -344,16 +345,18 @@ from fireact_nb.figures import COLOURS, new_figure, with_alt
 
 blocks = network.model.layers[3].mlp.up_proj.weight.detach().cpu().reshape(-1, 64)
 scaled = (blocks / blocks.abs().amax(dim=1, keepdim=True)).flatten().sort().values
-figure, axes = new_figure("NF4 is exact where most weights are, and coarse where few are", 2.6)
+figure, axes = new_figure("NF4 is finer where most weights are, and coarser where few are", 2.4)
 axes.hist(scaled, bins=50, color="#cfd8df", antialiased=False)
 axes.grid(False)
-axes.set(xlabel="weight / largest size in its block (measured in this run)", ylabel="weights")
+axes.set(xlabel="weight / largest size in its block (measured in this run)")
+axes.set(ylabel="number of weights", xticks=(-1, -0.5, 0, 0.5, 1), yticks=(0, 500, 1000))
+axes.set_ylim(0, 1.3 * axes.get_ylim()[1])
 lost = axes.twinx()
 distance = (scaled.unsqueeze(-1) - levels).abs().amin(dim=-1)
-lost.plot(scaled, distance, color=COLOURS[0], antialiased=False, label="distance to NF4's nearest")
-lost.axhline(1 / 15, color=COLOURS[1], linestyle="--", label="at most, with 16 even levels")
-lost.set(ylabel="error, same unit", ylim=(0, 0.2))
-lost.legend(loc="upper right", frameon=False)
+lost.plot(scaled, distance, color=COLOURS[0], antialiased=False, label="error with NF4")
+lost.axhline(1 / 15, color=COLOURS[1], linestyle="--", label="largest error with 16 even levels")
+lost.set(ylabel="error, same unit", ylim=(0, 0.2), yticks=(0, 0.1, 0.2))
+lost.legend(loc="upper center", ncols=2, frameon=False)
 lost.spines["top"].set_visible(False)
 with_alt(
     figure,
@@ -457,12 +460,12 @@ print(f"({len(unseen)} trajectories, measured in this run; in brackets: 95% inte
 #
 # A training step keeps four kinds of numbers:
 #
+# * **activations**: what the forward pass keeps for the backward pass. They grow with the number of
+#   *tokens* (words or pieces of words) in a batch;
 # * **weights**, frozen or trained;
 # * a **gradient** for each *trained* weight;
 # * two **moments** for each *trained* weight: AdamW, the rule that turns gradients into steps,
-#   remembers a mean of past gradients and one of their squares;
-# * **activations**: what the forward pass keeps for the backward pass. They grow with the number of
-#   *tokens* (words or pieces of words) in a batch.
+#   remembers a mean of past gradients and one of their squares.
 #
 # Write $d$ for the width (96 here) and $f$ for the MLP's (256). For each token and layer, a Llama
 # keeps about 8 lists of length $d$ (10 if its norms are trained, too) and 4 of length $f$. At the
@@ -480,10 +483,10 @@ def worked_out(kind, shape, tokens, half, rank=8):
     weights = store[kind][0] * big + store[kind][1] * rest
     per_token = layers * ((10 if kind == "full" else 8) * d + 4 * f) + shape.vocab_size
     return {
+        "activations": half * tokens * per_token,
         "weights": weights + (0 if kind == "full" else 4 * adapter),
         "gradients": 4 * trained,
         "moments": 8 * trained,
-        "activations": half * tokens * per_token,
     }
 
 
@@ -514,16 +517,17 @@ for kind in ("full", "lora", "qlora"):
     measured = measure_memory(student, [chosen[0]], replace(lora, kind=kind))
     rows += [(f"{kind}, worked out", {part: size / 1e6 for part, size in guess.items()})]
     rows += [(f"{kind}, measured", {part: measured[part] / 1e6 for part in guess})]
-title = f"One step with one trajectory ({tokens} tokens): the arithmetic is nearly right"
-with_alt(plot_bars(rows, title, "megabytes", "measured in this run", "{:.1f}"))
+title = f"One step, {tokens} tokens: the arithmetic is nearly right"
+source = "measured in this run, or worked out, as each row says"
+with_alt(plot_bars(rows, title, "megabytes", source, "{:.1f}"))
 
 # %% [markdown]
 # The arithmetic is right to a few percent. (QLoRA's weights come out a little larger, since
 # bitsandbytes keeps tables with each matrix.)
 #
 # LoRA saves gradients and moments. QLoRA saves on the weights as well. **Neither saves
-# activations**, and with a tiny model these weigh most; a batch of eight has eight times as many.
-# So here we use QLoRA to learn it, not because we need it.
+# activations**. With a tiny model these weigh most, and they grow with the batch. So here we use
+# QLoRA to learn it, not because we need it.
 #
 # ### Seven billion weights
 #
@@ -656,7 +660,7 @@ from fireact_nb.figures import plot_loss
 
 for label, (done, _) in runs.items():
     print(f"{label}: {done.trained_parameters:,} weights trained in {done.seconds:.0f} s")
-curves = {label: done.losses for label, (done, _) in runs.items()}
+curves = {recipes[label].kind: done.losses for label, (done, _) in runs.items()}
 with_alt(plot_loss(curves, "The student learns the teacher's turns", "training step"))
 
 # %% [markdown]
@@ -679,7 +683,8 @@ print(f"(exact match, measured in this run; the band: {provenance('live')})")
 # %% [markdown]
 # *Exact match* counts an answer only if it is the right one, apart from case, articles and
 # punctuation. "Inside" means that nothing speaks against this being the same experiment. It does
-# not prove it: a band from five seeds is wide. Set `cells = 3` to try LoRA and full fine-tuning.
+# not prove it: a band from five seeds is wide. (On trajectories of your own it is a sister of that
+# experiment.) Set `cells = 3` to try LoRA and full fine-tuning.
 #
 # Here are all shipped seeds of the three kinds. **Guess first:** in which order will they come?
 
@@ -690,7 +695,7 @@ for label in recipes:
         if o.agent == label and o.condition == "normal":
             scores.setdefault(o.seed, []).append(o.correct)
     words = "  ".join(f"{sum(marks) / len(marks):.2f}" for _, marks in sorted(scores.items()))
-    print(f"{label:<21} {words}")
+    print(f"{recipes[label].kind:<6} {words}")
 print(f"(exact match on 100 dev questions, a column for each seed; {provenance('live')})")
 
 # %% [markdown]
@@ -722,7 +727,7 @@ unit = "difference in exact match, share of questions"
 with_alt(plot_differences(table.differences, title, unit, study_source.label))
 
 # %% [markdown]
-# In the paper, full fine-tuning beats LoRA by four points. Why might ours look different?
+# In the paper, as reported, full fine-tuning beats LoRA by four points. Why might ours differ?
 #
 # * LoRA trains a tenth of our student, and well under one percent of a 7B model.
 # * 500 trajectories are few. Moving every weight helps when there is much to learn from.
@@ -764,11 +769,11 @@ print(f"({costs_source.label}; the cores were shared with other work)")
 # | gradient checkpointing | off | on for QLoRA |
 # | paged optimiser | no | no |
 #
-# *Compute capability* is a GPU's version number. A T4 claims to know bfloat16, but has no real one,
-# so we go by the number. *Gradient checkpointing* keeps only each layer's input and computes the
-# other activations again: less memory, more time. A *paged optimiser*, proposed by QLoRA's authors,
-# moves AdamW's moments to main memory when the GPU is full. An adapter's moments are small, so our
-# code does without.
+# *Compute capability* is a GPU's version number. A T4 has no real bfloat16, even where software
+# reports it, so we go by the number. *Gradient checkpointing* keeps only each layer's input and
+# computes the other activations again: less memory, more time. A *paged optimiser*, proposed by
+# QLoRA's authors, moves AdamW's moments to main memory when the GPU is full. An adapter's moments
+# are small, so our code does without.
 #
 # **We had no T4.** All numbers here come from CPUs. The GPU column says what the code does, not
 # what we measured. This is what it finds on your machine:
