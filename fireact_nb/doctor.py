@@ -201,17 +201,17 @@ def check_time() -> Iterator[Finding]:
 
 def forecast_notebooks(times: Mapping[str, Any], yardstick: float) -> Iterator[Finding]:
     """How long the notebooks will take on a machine that takes `yardstick` seconds for ours."""
-    pace, total = yardstick / times["yardstick_seconds"], 0.0
+    total = 0.0
     for stem in (source.stem for source in sources()):
-        seconds = pace * times["seconds"].get(stem, 0)
+        seconds = times["seconds"].get(stem, 0) * yardstick / times["yardstick_seconds"]
         total += seconds
         text = f"{stem}: {f'about {seconds:.0f} s' if seconds else 'not known'}"
         hint = not seconds and f"Nobody timed it yet: fireact-nb build {stem[:2]}"
         slow = seconds > LONGEST and f"Over {LONGEST} s: set its parameter quick, or share machines"
         yield _judge("time", text, hint=hint or slow)
-    text = f"about {total / 60:.1f} minutes. One piece of this work took {yardstick:.1f} s here, "
-    text += "{yardstick_seconds:.1f} s where they were built ({cores} cores, {cpu})".format(**times)
-    yield Finding("time in all", "ok", text)
+    text = f"about {total / 60:.1f} minutes for {len(times['seconds'])} notebooks. A piece of it: "
+    text += f"{yardstick:.1f} s here, {times['yardstick_seconds']:.1f} s where they were built "
+    yield Finding("time in all", "ok", text + "({cores} cores, {cpu})".format(**times))
 
 
 def run_yardstick() -> float:

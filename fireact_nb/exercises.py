@@ -803,6 +803,9 @@ def _losses_of(answer: Any) -> str:
         _wrong("2 questions were lost. Return them as a share of the questions both hold.")
     if points < 0 or share < 0:
         _wrong("The signs are the other way round: a loss is a positive number here.")
+    if abs(points - 2 / 3) < 1e-9 and abs(share - 0.5) < 1e-9:
+        _wrong("The two numbers have changed places: first the points, then the share of what it "
+               "had.")  # fmt: skip
     for value, message in {
         5 / 6 - 1 / 4: "You compared 6 questions with 4 others. The two that were not played with "
         "noise must not count on one side only.",
@@ -812,9 +815,6 @@ def _losses_of(answer: Any) -> str:
     }.items():
         if abs(points - value) < 1e-9:
             _wrong(message)
-    if abs(points - 2 / 3) < 1e-9 and abs(share - 0.5) < 1e-9:
-        _wrong("The two numbers have changed places: first the points, then the share of what it "
-               "had.")  # fmt: skip
     if abs(points - 0.5) < 1e-9:
         for value, message in {
             1 / 3: "1/3 is what it kept. What did it lose?",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import re
 import time
 import warnings
@@ -296,8 +297,23 @@ def _mend_nf4() -> None:
 
     for dtype in ("fp32", "fp16", "bf16"):
         name = f"cdequantize_blockwise_cpu_nf4_{dtype}"
-        if name not in vars(lib):  # once a process
-            setattr(lib, name, mend(getattr(lib, name)))
+        kernel = getattr(lib, name, None)  # older releases have none
+        if kernel is not None and name not in vars(lib):  # once a process
+            setattr(lib, name, mend(kernel))
+
+
+def _leave_room() -> None:
+    """Take half of the cores, unless OMP_NUM_THREADS says otherwise.
+
+    PyTorch takes them all. Its threads wait for each other after every small product, so that with
+    one other busy program on two cores the tiny models ran 5 to 50 times slower. Alone, one thread
+    of two costs a third.
+    """
+    import torch
+
+    if "OMP_NUM_THREADS" not in os.environ:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        torch.set_num_threads(min(torch.get_num_threads(), max(1, (cores or 1) // 2)))
 
 
 def load_base(model: str | Path, quantized: bool = False) -> tuple[Any, Any]:
@@ -315,13 +331,15 @@ def load_base(model: str | Path, quantized: bool = False) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
+    _leave_room()
     device, dtype = "cpu", torch.float32
     if torch.cuda.is_available():  # a T4 (7.5) has no real bfloat16, whatever torch reports
         device = "cuda"
         dtype = torch.bfloat16 if torch.cuda.get_device_capability()[0] >= 8 else torch.float16
     config = None
     if quantized:
-        _mend_nf4()
+        if device == "cpu":
+            _mend_nf4()
         config = BitsAndBytesConfig(
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",

@@ -56,7 +56,7 @@ from fireact_nb.generate import successes
 from fireact_nb.tables import Outcomes
 
 if quick:
-    train_on, epochs, test_on, replay_on, stuck_on = 24, 1, 12, 12, 6
+    train_on, epochs, test_on, replay_on, stuck_on = 24, 1, 8, 8, 4
 config, search, dev = load_profile(profile), tiny_search(), tiny_questions("dev")
 more = "fireact-nb generate --split train --count 300 --out runs/teacher_react.jsonl"
 own = find_source("teacher_hotpotqa_react", "teacher_react.jsonl", more)
