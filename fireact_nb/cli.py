@@ -6,6 +6,7 @@ Only wires the rooms together; a FireActError is printed as its one paragraph.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -342,9 +343,10 @@ def _study(options: argparse.Namespace) -> None:
     print(forecast_study(agents(), options.workers))
     if options.list:
         return
-    rows = run_study(workers=options.workers)
+    rows, costs = run_study(workers=options.workers), study_costs()
     write_outcomes(options.out / "study.csv.gz", rows)
-    text = render_tables(study_tables(rows, study_costs()))
+    write_file(options.out / "study_costs.json", json.dumps(costs, indent=1))
+    text = render_tables(study_tables(rows, costs))
     write_file(options.out / "study.md", text)
     print(f"{text}\n-> {options.out}")
 

@@ -74,9 +74,9 @@ def with_alt(figure: Figure, alt: str = "") -> Picture:
             "with a sentence that says what the figure shows."
         )
     drawn, png = io.BytesIO(), io.BytesIO()
-    figure.savefig(drawn, format="png", dpi=144, transparent=False)
-    # Flat colours: 64 of them look the same and take a quarter of the room in the notebook.
-    Image.open(drawn).convert("RGB").quantize(64).save(png, format="PNG", optimize=True)
+    figure.savefig(drawn, format="png", dpi=120, transparent=False)
+    # Flat colours: 32 of them look the same and take a quarter of the room in the notebook.
+    Image.open(drawn).convert("RGB").quantize(32).save(png, format="PNG", optimize=True)
     if pyplot := sys.modules.get("matplotlib.pyplot"):
         pyplot.close(figure)  # one that came from pyplot would be shown a second time
     return Picture(png.getvalue(), alt, round(figure.get_figwidth() * 100))
