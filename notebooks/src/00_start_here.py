@@ -35,9 +35,9 @@ if "google.colab" in sys.modules:
 # %% tags=["parameters"]
 profile = "tiny"  # which models, prompts and questions
 seed = 0  # drives every random choice below
-train_on = 400  # trajectories the student is trained on
+train_on = 300  # trajectories the student is trained on
 epochs = 5  # how often it reads each of them
-test_on = 200  # dev questions for the comparison
+test_on = 150  # dev questions for the comparison
 quick = False  # smallest sizes, to see whether every cell runs
 
 # %% [markdown]

@@ -275,6 +275,7 @@ def play(adapter, questions, tool=search):
     return generate(questions, bare, chat, tool, progress=False)
 
 
+# %%
 live = {}
 for name, folder in folders.items():
     played = play(folder, dev[:test_on])
@@ -323,7 +324,7 @@ show_table(tables[0], study_source.label)
 # Now Figure 4: does adding a method help *each* student? In the paper, adding CoT helps GPT-3.5 and
 # Llama-2, and hurts CodeLlama. Its exact points are not known to us, only the directions. Our
 # students are `student` and `large` (trained on text) and `code` and `large_code` (trained on text
-# and code).
+# and code). The other mixes are printed above the picture.
 
 # %%
 from fireact_nb.figures import plot_differences, with_alt
@@ -333,26 +334,25 @@ for table in tables:
     for claim in table.claims:  # "student_code: react+cot minus react"
         name, mixture = claim.text.removesuffix(" minus react").split(": ")
         name = name.removeprefix("student_")
-        sign = claim.paper or claim.sign  # what the paper says: its points, or a direction alone
-        theirs = f", paper: {'up' if sign > 0 else 'down'}" if sign else ""
-        if mixture == "react+reflexion":
-            print(f"{name + ', react+reflexion minus react:':<42} {claim.ours}")
+        if mixture == "react+cot":
+            theirs = {1: " (paper: up)", -1: " (paper: down)"}.get(claim.sign, "")
+            points = claim.paper / 100 if claim.paper else None
+            rows.append((f"{name}{theirs}", claim.ours, points))
         else:
-            rows.append((f"{name}: {mixture}{theirs}", claim.ours))
+            print(f"{name + ', ' + mixture + ' minus react:':<42} {claim.ours}")
 with_alt(
     plot_differences(
         rows,
-        "What CoT, and all three, add to ReAct, student by student",
+        "What CoT in the mix adds to ReAct, student by student",
         "difference in EM to ReAct alone, share of questions",
         study_source.label,
     )
 )
 
 # %% [markdown]
-# Look for intervals that do not include zero. If you find one, remember that there are twelve
-# (eight drawn, four printed): at 95%, one in twenty misses the truth by chance alone. And nearly
-# all of these agents were trained once. The interval knows about other questions, not about other
-# seeds.
+# Look for intervals that do not include zero. If you find one, remember that there are twelve (four
+# drawn, eight printed): at 95%, one in twenty misses the truth by chance alone. And nearly all of
+# these agents were trained once. The interval knows about other questions, not about other seeds.
 #
 # The paper also says: all three methods together are the *worst* mix for CodeLlama-7B and 13B, and
 # the *best* for CodeLlama-34B. What about ours?
@@ -583,20 +583,22 @@ print(f"  in {len(cases) - misled} of them it had found true facts, and then cho
 
 # %%
 from fireact_nb.evaluation import wilson
-from fireact_nb.figures import plot_scores
 
 chosen = results.of(tuned(MAIN, "react+cot"), seed=0)
 bars = []
 for kind, known in sorted(set(kinds.values()), reverse=True):
     rounds = [o.rounds for o in chosen if kinds[o.question_id] == (kind, known)]
-    share = wilson(rounds.count(1), len(rounds))
-    label = f"{kind}, {'head' if known else 'tail'} facts"
-    bars.append((label, share, study_source.label, len(rounds)))
+    once = rounds.count(1)
+    share = wilson(once, len(rounds))
+    words = f"{share.value:.0%} ({share.low:.0%} to {share.high:.0%})"
+    label = f"{kind}, {'head' if known else 'tail'}: {words}"
+    bars.append((label, {"in one round": once, "with searches": len(rounds) - once}))
 with_alt(
-    plot_scores(
+    plot_bars(
         bars,
         "The student chooses by the form, hardly by what it knows",
-        "share of questions answered in one round, without a search",
+        "number of test questions; percent: in one round, 95% interval",
+        study_source.label,
     )
 )
 
@@ -698,6 +700,7 @@ stuck = play(shipped("student_react_500_0"), hard, failing)
 reflecting = play(shipped("student_react_reflexion_500_47_0"), hard, failing)
 
 
+# %%
 def reflects(trajectory):
     return any("reflect" in step.turn.thought for step in trajectory.steps)
 
