@@ -66,12 +66,6 @@ def book(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("book")
     shutil.copytree(series.NOTEBOOKS, folder / "pages", ignore=shutil.ignore_patterns(".*"))
     write_notebook(folder / "pages" / "99_forms.ipynb", FORMS)
-    # The map leads to the whole series: what is not written yet gets a page with its name.
-    for stem in re.findall(
-        r"\]\((\d\d_\w+)\.ipynb\)", (folder / "pages/README.md").read_text("utf-8")
-    ):
-        if stem not in stems():
-            write_notebook(folder / "pages" / f"{stem}.ipynb", f"# {stem}")
     done = build(folder / "pages", folder / "site")
     assert done.returncode == 0, done.stdout + done.stderr
     return folder / "site"
