@@ -543,7 +543,8 @@ _STYLE = """
 .traj-table caption{caption-side:top;padding:0;text-align:left;color:inherit;font-weight:600}
 .traj-table tbody>tr:nth-child(n){background:none}
 .traj-table.traj-table tr>*{padding:.25em .9em .25em 0;border:0;text-align:left;
-border-bottom:1px solid var(--traj-line);vertical-align:top;color:inherit;font-weight:400;white-space:nowrap}
+border-bottom:1px solid var(--traj-line);vertical-align:top;color:inherit;font-weight:400;
+white-space:nowrap}
 .traj-table thead th{color:var(--traj-soft)}
 .traj-table tbody th{min-width:9em;white-space:normal}
 .traj-table .traj-more{min-width:18em;white-space:normal}
