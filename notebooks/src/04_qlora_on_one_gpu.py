@@ -414,9 +414,9 @@ for label, found in errors.items():
 # This comparison was worth its lines. When we first ran it, most matrices came back from
 # bitsandbytes with a far larger error than from our own hands. Its code for processors with AVX-512
 # instructions (version 0.50.2) gave blocks the scale of a neighbour, wherever the rows of a matrix
-# do not hold whole blocks; ours have 96 columns. Until then we had blamed NF4 for a weaker student.
-# Now our package goes around it (`_mend_nf4` in `fireact_nb/local.py`). **Check a library against
-# something that you understand.**
+# do not hold whole blocks; most of ours have 96 columns. Until then we had blamed NF4 for a weaker
+# student. Now our package goes around it (`_mend_nf4` in `fireact_nb/local.py`). **Check a library
+# against something that you understand.**
 #
 # So NF4 loses about a tenth of the size of these weights, and 16 even levels lose more. The picture
 # above shows why.
@@ -453,8 +453,8 @@ print(f"({len(unseen)} trajectories, measured in this run; in brackets: 95% inte
 
 # %% [markdown]
 # (A *95% interval* holds the true value 95 times out of 100.) The weights lost a tenth of their
-# size, the model far less of its skill: many small errors cancel out. And an adapter trained on top
-# can make up for some of the rest.
+# size. The loss rose by a far smaller share: divide what was added by the first line. Many small
+# errors cancel out. And an adapter trained on top can make up for some of the rest.
 #
 # ## 5. Memory, worked out before it is measured
 #
@@ -468,8 +468,9 @@ print(f"({len(unseen)} trajectories, measured in this run; in brackets: 95% inte
 #   remembers a mean of past gradients and one of their squares.
 #
 # Write $d$ for the width (96 here) and $f$ for the MLP's (256). For each token and layer, a Llama
-# keeps about 8 lists of length $d$ (10 if its norms are trained, too) and 4 of length $f$. At the
-# end it keeps one list as long as the vocabulary. The rest is multiplication.
+# (the kind of model that our student is) keeps about 8 lists of length $d$ (10 if its norms are
+# trained, too) and 4 of length $f$. At the end it keeps one list as long as the vocabulary. The
+# rest is multiplication.
 
 
 # %%
@@ -492,8 +493,9 @@ def worked_out(kind, shape, tokens, half, rank=8):
 
 # %% [markdown]
 # `store` holds the bytes for each weight. QLoRA's 33/64 is half a byte, and one byte for the scale
-# of 64 weights. The `rest` is not quantised: the *embeddings* (a list of numbers for each word of
-# the vocabulary) and the *norms* (a factor for each column). **Guess** the largest part.
+# of 64 weights. The `rest` is not quantised, and beside 4-bit matrices it is kept in 4 bytes: the
+# *embeddings* (a list of numbers for each word of the vocabulary) and the *norms* (a factor for
+# each column). **Guess** the largest part.
 
 # %%
 bytes_each = load_base(student)[0].dtype.itemsize  # 4 on a CPU, 2 on a GPU
@@ -522,8 +524,8 @@ source = "measured in this run, or worked out, as each row says"
 with_alt(plot_bars(rows, title, "megabytes", source, "{:.1f}"))
 
 # %% [markdown]
-# The arithmetic is right to a few percent. (QLoRA's weights come out a little larger, since
-# bitsandbytes keeps tables with each matrix.)
+# The arithmetic is right to a few percent. (What is measured is a little more: our count leaves out
+# some small activations, and the tables that bitsandbytes keeps with each matrix.)
 #
 # LoRA saves gradients and moments. QLoRA saves on the weights as well. **Neither saves
 # activations**. With a tiny model these weigh most, and they grow with the batch. So here we use
@@ -730,9 +732,10 @@ with_alt(plot_differences(table.differences, title, unit, study_source.label))
 # In the paper, as reported, full fine-tuning beats LoRA by four points. Why might ours differ?
 #
 # * LoRA trains a tenth of our student, and well under one percent of a 7B model.
-# * 500 trajectories are few. Moving every weight helps when there is much to learn from.
-# * There is one seed of each kind, and the intervals are about *questions* only. Above you saw how
-#   much seeds differ.
+# * The recipes differ. For how long and at what rate the paper trained every weight, we do not
+#   know.
+# * We compare one seed of each kind, and the intervals are about *questions* only. Above you saw
+#   how much seeds differ.
 # * The paper's 26.2 and 30.2 come without intervals. With 500 questions, each would reach about
 #   four points to either side.
 #
@@ -756,7 +759,9 @@ print(f"({costs_source.label}; the cores were shared with other work)")
 # %% [markdown]
 # Read the seconds with care, since other work ran on the same cores. They say one thing all the
 # same: LoRA is no shortcut in time. It goes through every matrix forward and backward, and through
-# its own on top. What LoRA saves is memory and disk.
+# its own on top. What LoRA saves is memory and disk. (The sizes need care, too: the study keeps an
+# adapter in 2 bytes a number and a full model in 4. Kept alike, the full model is about nine times
+# the size: its weights against the adapter's, 787,680 to 87,552.)
 #
 # ## 8. The same cells on a GPU
 #
@@ -788,7 +793,8 @@ print(f"the student is loaded on: {A.device.type}, {bytes_each} bytes a number")
 # ## 9. What lies on the disk
 #
 # An adapter is small, and useless without its base model. Its `recipe.json` remembers how it was
-# trained and on which weights. Ten adapters for ten tasks can share one model.
+# trained and on which weights. Ten adapters for ten tasks can share one model. (Below, the adapter
+# is stored in 4 bytes a number, and the student, as we ship it, in 2.)
 
 # %%
 folder = RUNS / "04" / f"qlora-{train_on}-seed{seed}"

@@ -321,10 +321,15 @@ show_table(tables[0], study_source.label)
 # interval of a single score is about 4 points to either side. Its claim is not resolved either by
 # these numbers alone.
 #
+# The row of `react` has two seeds, and their mean stands in front. The differences use the first
+# seed alone, because the other mixes have only that one. In the shipped table the two seeds lie 3.5
+# points apart. Measured against the second, none of the three differences would be below zero.
+#
 # Now Figure 4: does adding a method help *each* student? In the paper, adding CoT helps GPT-3.5 and
-# Llama-2, and hurts CodeLlama. Its exact points are not known to us, only the directions. Our
-# students are `student` and `large` (trained on text) and `code` and `large_code` (trained on text
-# and code). The other mixes are printed above the picture.
+# Llama-2, and hurts CodeLlama. Its exact points are not known to us, only the directions; the
+# diamond in the picture is GPT-3.5's, from Table 4. Our students are `student` and `large` (trained
+# on text) and `code` and `large_code` (trained on text and code). The other mixes are printed above
+# the picture.
 
 # %%
 from fireact_nb.figures import plot_differences, with_alt
@@ -366,8 +371,9 @@ print(f"({study_source.label}, test questions)")
 
 # %% [markdown]
 # The order differs from student to student, as in the paper. But look at the intervals of worst and
-# best: mostly they overlap. "Which mix is best depends on the student" may be true. It is also what
-# pure chance would look like. More seeds would tell.
+# best: all of ours overlap. (That is a rough test. The paired differences above are sharper.)
+# "Which mix is best depends on the student" may be true. But somebody is always worst and best, and
+# another seed may well change who. More seeds would tell.
 #
 # ### A number that cannot be
 #
@@ -442,9 +448,9 @@ with_alt(
 )
 
 # %% [markdown]
-# No. It finishes a large group in one round and plays the rest as before. That is why the sd grows
-# while the mean falls. The student did learn two manners. So: *when* does it use which, and is it
-# right to?
+# No. It finishes a large group in one round and plays the rest much as before. That is why the sd
+# grows while the mean falls. The student did learn two manners. So: *when* does it use which, and
+# is it right to?
 #
 # ## 4. First story: one round of knowledge beats a distracting search
 #
@@ -571,15 +577,16 @@ print(f"  in {len(cases) - misled} of them it had found true facts, and then cho
 
 # %% [markdown]
 # So a distracting search is the rarer reason. Mostly the search went well, and the conclusion did
-# not: "1988 is before 2018, so the answer is (the other one)". In ReAct the two facts stand rounds
-# apart. In CoT they stand next to each other. "One round beats a search" can be true for a reason
-# that has nothing to do with searching. (Notebook 07 finds a habit behind it.)
+# not, as in "1988 is before 2018, so the answer is (the other one)". In ReAct the two facts stand
+# rounds apart. In CoT they stand next to each other. "One round beats a search" can be true for a
+# reason that has nothing to do with searching. (Notebook 07 finds a habit behind it.)
 #
 # ## 5. When does the mixed student search?
 #
 # An implicit choice would be worth much if it followed knowledge: think on the head, search on the
 # tail. Let us look, on the 600 test questions of the study. Half of them are bridge questions, half
-# are *comparisons* of two things. **Guess first:** four shares of questions answered in one round.
+# are *comparisons* of two things. **Guess first**, for each of the two kinds, head and tail: what
+# share is answered in one round?
 
 # %%
 from fireact_nb.evaluation import wilson
@@ -626,9 +633,11 @@ print(f"({provenance('teacher_hotpotqa_cot')})")
 # invented. The filter looks at the answer alone, and with two possible answers a wrong thought is
 # right every other time. So the mix says: "a comparison may be answered at once, known or not".
 #
-# For bridge questions the filter works, and the mix does follow knowledge: one round for the head,
-# hardly ever for the tail. Here the *student* is at fault. It always searches. It cannot tell a
-# well-known name from a rare one, or has not learnt that this matters. We do not know which.
+# For bridge questions the filter works, and the mix does follow knowledge: one round for a good
+# third of the head, hardly ever for the tail. The *student* does not follow. It always searches.
+# Perhaps it cannot tell a well-known name from a rare one. Or it has learnt the shares well: it
+# always writes the likeliest word, so what it would do one time in three never shows (notebook 06
+# looks into that). We do not know which.
 #
 # ### Exercise 05.4 · How much of it is known?
 #
@@ -668,7 +677,9 @@ check("05.4", known_share)
 #     return max(0.0, (right - chance) / (1 - chance))
 # ```
 #
-# Try it on the shares of comparisons that passed the filter above: head and tail.
+# Try it on the shares of comparisons that passed the filter above: head and tail. On the head it
+# gives far less than the share that passed with true facts. The formula takes knowing for being
+# right, but an agent can know both facts and still take the wrong side.
 #
 # </details>
 
@@ -738,10 +749,10 @@ show_side_by_side(
 )
 
 # %% [markdown]
-# Again the anecdote needs its rate. The two counts above are one: but they are a little unfair to
-# Reflexion, because we looked only at episodes where *that* student was in trouble. The fair
-# question is about all episodes. The shipped live cells answer it: five seeds, 100 dev questions,
-# the same failing tool.
+# Again the anecdote needs its rate. It is in the last line of counts above. But that is a little
+# unfair to Reflexion, because we looked only at episodes where *that* student was in trouble. The
+# fair question is about all episodes. The shipped live cells answer it: five seeds, 100 dev
+# questions, the same failing tool.
 
 # %%
 from fireact_nb.evaluation import paired_difference

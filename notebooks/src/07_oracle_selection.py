@@ -14,7 +14,7 @@
 #
 # | | |
 # |---|---|
-# | Time | about 10 seconds on 2 free CPU cores (measured); a GPU is not used |
+# | Time | about 5 seconds on 2 free CPU cores (measured); a GPU is not used |
 # | Needs | no GPU, no key, no network, no money; nothing is trained here |
 # | Before this | helpful: 01 (the methods) and 05 (mixing them); it runs alone |
 
@@ -257,9 +257,10 @@ show_table(tables[1], study_source.label)
 show_table(tables[0], study_source.label)
 
 # %% [markdown]
-# The order is that of the paper: random, best fixed, oracle. But that proves nothing. It *must* be
-# so for any pool: a mean is never above its largest part, and no choice beats the oracle. Only the
-# sizes of the steps tell something.
+# The order is that of the paper: random, a middle row, oracle. (The paper's middle row is its
+# agent's own choice, ours the best fixed method.) But that proves nothing. For random, best fixed
+# and oracle it *must* be so in any pool: a mean is never above its largest part, and no choice
+# beats the oracle. Only the sizes of the steps tell something.
 #
 # One line is missing in our table: the *implicit* choice. Our students that were trained on mixes:
 
@@ -572,11 +573,11 @@ for label, ids in (("the first 300", asked), ("the other 300", fresh)):
     print(f"right among {label}: {dict(golds.most_common())}")
 
 # %% [markdown]
-# There are two stopped clocks. ReAct mostly names the first thing, CoT mostly the second, whatever
-# the question. (And the student often writes a name that is not in the question at all: it
-# miscopies.) Together two such clocks are right on many questions, and neither has to know
-# anything. Look back at the table by form: on choice questions lies most of the oracle's gap, and
-# most of what the student kept after the pass@3 control.
+# There are two stopped clocks. Where they name one of the two, ReAct mostly names the first and CoT
+# mostly the second, whatever the question. (And the student often writes a name that is not in the
+# question at all: it miscopies.) Together two such clocks are right on many questions, and neither
+# has to know anything. Look back at the table by form: on choice questions lies most of the
+# oracle's gap, and most of what the student kept after the pass@3 control.
 #
 # And among the first 300 questions the second thing happened to be right more often. Both halves
 # shared this accident, because both came from the same 300. So the rule "CoT for choice questions"
@@ -714,4 +715,4 @@ with_alt(
 # * brought the same questions to a table of your own.
 #
 # **Next:** that is the end of the series so far. The open questions are yours: the table is in
-# `data/outcomes/`, and every agent in it can be made again by one command.
+# `data/outcomes/`, and `make study` makes every agent in it again.
