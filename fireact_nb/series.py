@@ -25,7 +25,7 @@ from .files import write_file
 NOTEBOOKS = ROOT / "notebooks"
 SOURCES = NOTEBOOKS / "src"
 _FORMULA = re.compile(
-    r"(?P<code>```.*?```|`[^`]*`)|\$\$(?P<block>.+?)\$\$|\$(?P<inline>[^$\s](?:[^$\n]*[^$\s])?)\$",
+    r"(?P<plain>```.*?```|`[^`]*`|\\\$)|\$\$(?P<block>.+?)\$\$|\$(?P<inline>[^$\s](?:[^$\n]*[^$\s])?)\$",
     re.DOTALL,
 )
 _SOLUTION = re.compile(r"<summary>Solution</summary>\s*```python\n(.*?)\n```", re.DOTALL)
@@ -157,13 +157,17 @@ def to_html(notebook: Any) -> str:
 
 
 def _to_mathml(found: re.Match[str]) -> str:
-    """A formula between dollar signs as MathML on one line; code is left as it is."""
+    """A formula between dollar signs as MathML on one line; code and \\$ are left as they are."""
+    from docutils.utils.math import MathError
     from docutils.utils.math.latex2mathml import tex2mathml
 
-    if found["code"]:
+    if found["plain"]:
         return found[0]
     block = found["block"] is not None
-    math = tex2mathml(found["block"] if block else found["inline"], as_block=block)
+    try:
+        math = tex2mathml(found["block"] if block else found["inline"], as_block=block)
+    except MathError:  # an unusual formula is no reason to lose the page; the book is stricter
+        return f"`{found[0]}`"
     return " ".join(math.split())
 
 

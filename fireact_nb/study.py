@@ -162,8 +162,8 @@ def agents() -> list[Agent]:
 def live_agents() -> list[Agent]:
     """The cells that notebooks 04 to 06 train live: small, on dev, with every seed of LIVE_SEEDS.
 
-    "live react" and "live react+cot" are the mixes of Table 4 in the same shares, LIVE_COUNT
-    trajectories in all; the others change one thing about "live react".
+    "live react" to "live all" are the MIXES in the same shares, LIVE_COUNT trajectories in all; the
+    others change one thing about "live react".
     """
     grid = []
     on_dev = Play(split="dev", count=LIVE_QUESTIONS)

@@ -56,7 +56,7 @@ WRONG: list[tuple[str, Any, str]] = [
         lambda marks, tokens: sum(t for m, t in zip(marks, tokens, strict=True) if m) / sum(marks),
         "what the wrong answer cost",
     ),
-    ("01.2", lambda marks, tokens: sum(tokens) / sum(marks), "divided by zero"),
+    ("01.2", lambda marks, tokens: sum(tokens) / sum(marks), "If nothing was right"),
     ("01.2", lambda marks, tokens: sum(tokens) / max(1, sum(marks)), "nothing was right"),
     ("01.3", EXAMPLE.replace("Action: finish[1942]", "Answer: 1942"), "Round 3 has no readable"),
     ("01.3", EXAMPLE.split("\nThought: Leo Kolin was")[0], "must end with Action: finish"),

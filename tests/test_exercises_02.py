@@ -58,7 +58,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("02.2", lambda thought: slips(thought, flip=True), "other way round"),
     ("02.2", by_last_word, "several words"),
     ("02.2", from_the_beginning, "do not belong to it"),
-    ("02.2", trusting, "compares nothing makes it raise"),
+    ("02.2", trusting, "compares nothing: return False"),
     ("02.2", lambda thought: False, "slips by"),
     ("02.2", lambda thought: None, "return on every path"),
     ("02.3", lambda w, r, i, o, pi, po: w * (i * pi + o * po) / 1e6, "failures were played"),

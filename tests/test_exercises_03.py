@@ -75,7 +75,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("03.2", lambda row: to_sharegpt(row, name="messages"), "key 'conversations'"),
     ("03.2", lambda row: to_sharegpt(row, fields=("role", "content")), "'from' and 'value'"),
     ("03.2", no_observation, "observation is a message"),
-    ("03.2", no_system, "no role 'system'"),
+    ("03.2", no_system, "the role 'system'"),
     ("03.2", lambda row: row | to_sharegpt(row), "still in the row"),
     ("03.3", lambda tokens: mask_of(tokens, ending=False), "when to stop|teaches it to stop"),
     ("03.3", lambda tokens: mask_of(tokens, opening=True), "program writes that mark"),

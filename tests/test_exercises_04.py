@@ -104,12 +104,6 @@ def test_a_right_answer_is_told_right(number: str) -> None:
     assert check(number, RIGHT[number]).state == "solved", check(number, RIGHT[number])
 
 
-@pytest.mark.parametrize("number", RIGHT)
-def test_dots_are_waited_for(number: str) -> None:
-    assert check(number, ...).state == "waiting"
-    assert check(number, lambda *arguments: ...).state == "waiting"
-
-
 @pytest.mark.parametrize(("number", "answer", "message"), WRONG)
 def test_a_typical_wrong_answer_gets_its_own_message(
     number: str, answer: Any, message: str

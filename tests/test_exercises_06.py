@@ -61,9 +61,14 @@ WRONG: list[tuple[str, Any, str]] = [
     ("06.1", lambda a, g: em(a, g, count=lambda g: 1), "Return a share"),
     ("06.1", lambda a, g: fmean(normalize_answer(a[q]) == g[q] for q in g), "ask for None first"),
     ("06.1", lambda a, g: fmean(normalize_answer(a.get(q) or "") == g[q] for q in g), "both sides"),
+    (
+        "06.1",
+        lambda a, g: fmean(normalize_answer(a.get(q) or "") == normalize_answer(g[q]) for q in g),
+        "missing answer got a point",
+    ),
     ("06.1", lambda a, g: fmean(a[q] == g[q] for q in g), r"answers\.get\(2\)"),
     ("06.2", backwards, "other way round"),
-    ("06.2", zipped, "no pairs|Return None"),
+    ("06.2", zipped, "Return None"),
     ("06.2", lambda a, b: paired(a, b, spread=lambda a, b, d: pstdev(d)), "too wide"),
     ("06.2", lambda a, b: paired(a, b, spread=lambda a, b, d: pstdev(d) / len(d)), "Divide by its"),
     ("06.2", lambda a, b: paired(a, b, spread=lambda a, b, d: pvariance(d) / len(d) ** 0.5),
@@ -89,13 +94,15 @@ WRONG: list[tuple[str, Any, str]] = [
     ("06.3", lambda p, h: 1025 if p == 0.4 else needed(0.5, h), "Use the share"),
     ("06.4", two_denominators, "6 questions with 4"),
     ("06.4", lambda a, b: losses(a, b, both=lambda a, b: list(a)), "leave them out"),
-    ("06.4", lambda a, b: losses(b, a), "positive number|signs"),
+    ("06.4", lambda a, b: losses(b, a), "positive number"),
+    ("06.4", lambda a, b: losses(dict(enumerate(a.values())), dict(enumerate(b.values()))),
+     "0.5 and 2/3 are wanted"),
     ("06.4", lambda a, b: losses(a, b)[::-1], "changed places"),
     ("06.4", lambda a, b: losses(a, b)[0], "two numbers"),
     ("06.4", lambda a, b: (losses(a, b)[0],) * 2, "relative"),
     ("06.4", lambda a, b: (losses(a, b)[0], 1 - losses(a, b)[1]), "what it kept"),
     ("06.4", lambda a, b: (losses(a, b)[0], losses(a, b)[0] * 4 / sum(a[q] for q in b)),
-     "divided by zero"),
+     "had no right answer"),
 ]  # fmt: skip
 
 
@@ -115,9 +122,3 @@ def test_wrong_answer_is_told_what_to_look_at(number: str, answer: Any, message:
     verdict = check(number, answer)
     assert verdict.state == "not yet"
     assert re.search(message, verdict.message), verdict
-
-
-@pytest.mark.parametrize("number", RIGHT)
-def test_untouched_stub_waits(number: str) -> None:
-    assert check(number, lambda *args: ...).state == "waiting"
-    assert check(number, ...).state == "waiting"

@@ -64,11 +64,6 @@ def test_the_solution_is_solved(number: str) -> None:
     assert check(number, RIGHT[number]).state == "solved"
 
 
-@pytest.mark.parametrize("number", RIGHT)
-def test_an_untouched_stub_waits(number: str) -> None:
-    assert check(number, lambda *arguments: ...).state == "waiting"
-
-
 @pytest.mark.parametrize(("number", "answer", "message"), WRONG)
 def test_a_wrong_answer_gets_its_own_message(number: str, answer: Any, message: str) -> None:
     verdict = check(number, answer)

@@ -135,6 +135,15 @@ def shown(cell: Any) -> str:
     return "".join(o.get("data", {}).get("text/plain", "") for o in cell.outputs)
 
 
+def test_a_page_draws_formulas_and_leaves_code_and_dollars_alone() -> None:
+    text = "It is $\\frac{a}{b}$, `$x$` and \\$5 or \\$6.\n\n$$\na \\le b\n$$"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text)])
+    page = series.to_html(notebook)
+    assert page.count("<math") == 2 and page.count('display="block"') == 1
+    assert "<mfrac>" in page and "<code>$x$</code> and $5 or $6." in page
+    assert notebook.cells[0].source == text
+
+
 def test_unknown_parameter_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FireActError, match="no parameter lerning_rate.*seed=0"):
         series.execute(SOURCES[0], {"lerning_rate": 1}, tmp_path)
