@@ -212,7 +212,10 @@ def _worked_example(answer: Any) -> str:
             _wrong(f"In round {number} the tool really says: {real!r}. Yours: "
                    f"{step.observation!r}.")  # fmt: skip
     if normalize_answer(turns[-1].argument) != "1942":
-        _wrong(f"The answer is not {turns[-1].argument!r}. Read your own observations again.")
+        _wrong(
+            f"The answer is not {turns[-1].argument!r}. Read your own observations again: is each "
+            "about the book's author, or about somebody with the same name?"
+        )
     if not any("1942" in (step.observation or "") for step in steps):
         _wrong(
             "1942 stands in no observation: this example would teach to guess. Search once more."

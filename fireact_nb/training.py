@@ -229,14 +229,18 @@ def fine_tune(
     if recipe.kind == "full":
         tokenizer.padding_side = "left"
         tokenizer.save_pretrained(folder)
+    if recipe.kind == "full":
+        trained = stored = sum(p.numel() for p in network.parameters())
+    else:  # peft counts packed 4-bit weights one by one
+        trained, stored = network.get_nb_trainable_parameters()
     losses = tuple((e["step"], e["loss"]) for e in trainer.state.log_history if "loss" in e)
     weights = next(folder.glob("*model.safetensors"))
     done = Training(
         folder=folder,
         examples=len(examples),
         tokens=sum(len(e.input_ids) for e in examples) * recipe.epochs,
-        trained_parameters=sum(p.numel() for p in network.parameters() if p.requires_grad),
-        all_parameters=sum(p.numel() for p in network.parameters()),
+        trained_parameters=trained,
+        all_parameters=stored,
         saved_bytes=weights.stat().st_size,
         seconds=time.monotonic() - started,
         losses=losses,

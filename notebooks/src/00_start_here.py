@@ -14,7 +14,7 @@
 #
 # | | |
 # |---|---|
-# | Time | about 1 minute on 2 free CPU cores (measured), less on a GPU (estimated) |
+# | Time | about 1.5 minutes on 2 free CPU cores (measured), less on a GPU (estimated) |
 # | Needs | no GPU, no key, no network, no money |
 # | Before this | nothing: start here |
 #
@@ -85,7 +85,9 @@ print(search.search("weather tomorrow"))
 # The first two queries name the same film and return different snippets. The third returns `None`:
 # nothing matched. An agent has to live with all three.
 #
-# Here is what it will be asked. Most questions need **two** facts from two different pages.
+# Here is what it will be asked. These are *dev* questions: kept apart from training, for trying
+# things out. Most questions need **two** facts from two different pages. In a *bridge* question the
+# first fact leads to the second. A *comparison* is about two things.
 
 # %%
 for question in dev[:4]:
@@ -100,11 +102,13 @@ for question in dev[:4]:
 # 2. if the action is `search[...]`, the tool's answer is added as an **Observation**;
 # 3. this goes on until the model writes `finish[answer]`.
 #
-# This way of working is called *ReAct* (from *reason* and *act*). One pass from question to answer
-# is an *episode*. The text it leaves behind is a *trajectory*.
+# This way of working is called *ReAct* (from *reason* and *act*). One turn of the model, with
+# the tool's answer, is a *round*. One pass from question to answer is an *episode*. The text it
+# leaves behind is a *trajectory*.
 #
 # How does a model know this form? Its prompt shows two finished examples. That is called
-# *few-shot prompting*. Here is the first of the two:
+# *few-shot prompting*. (Our tiny models also met this form in the text that they were pretrained
+# on.) Here is the first of the two:
 
 # %%
 from fireact_nb.prompting import load_prompt
@@ -128,7 +132,9 @@ show(episode, title="The teacher, with two examples in its prompt")
 
 # %% [markdown]
 # Read it line by line. Each Thought says what is still missing. Each Action asks for just that. The
-# answer comes out of the observations, not out of memory.
+# answer comes out of the observations, not out of memory. The *gold answer* at the end is the right
+# one. *Prompt tokens* are what the model had to read, over all rounds together. (A *token* is a
+# word or a piece of one.)
 #
 # ## 3. The teacher writes the training data
 #
@@ -173,12 +179,13 @@ print(f"{len(train)} trajectories, {sum(t.rounds for t in train) / len(train):.1
 # %% [markdown]
 # ## 4. Fine-tuning: which words are to be learnt?
 #
-# The **student** is a smaller model than the teacher. *Fine-tuning* changes its weights a little,
-# so that it continues a bare question the way the trajectories do.
+# The **student** is smaller than the teacher: 0.8 million weights against 2.9 million.
+# *Fine-tuning* trains it a little further, so that it continues a bare question the way the
+# trajectories do.
 #
 # Not every word of a trajectory should be learnt. The question comes from a user. The observation
 # comes from the tool. Only Thought and Action are the agent's own. The *loss mask* marks them.
-# Below, learnt words stand in capitals.
+# Below, learnt words stand in capitals. (In the code, the label -100 says: not to be learnt.)
 
 # %%
 from fireact_nb.training import encode
@@ -200,7 +207,7 @@ recipe = Recipe(kind="qlora", epochs=epochs, seed=seed)
 folder = RUNS / "00" / f"student-react-{train_on}-seed{seed}"
 done = fine_tune(shipped(config.student), train, folder, recipe, progress=False)
 print(recipe)
-print(f"{done.trained_parameters:,} trained weights beside {done.all_parameters:,} stored ones")
+print(f"{done.trained_parameters:,} weights were trained: those of the adapter")
 print(f"{done.seconds:.0f} s, adapter of {done.saved_bytes / 1e6:.1f} MB")
 
 # %% [markdown]
@@ -263,7 +270,9 @@ with_alt(
 # %% [markdown]
 # The lines are *95% intervals*: with other questions of the same kind, the true share would lie
 # inside such a line 95 times out of 100. Because both agents answered the *same* questions, we can
-# do better and look at the difference question by question.
+# do better and look at the difference question by question. Its interval comes from a *paired
+# bootstrap*: we draw the questions again and again, the same ones for both agents, and see how much
+# the difference moves.
 
 # %%
 difference = paired_difference(rows_before, rows_after)
@@ -308,6 +317,9 @@ show(wrong[0], title="The fine-tuned student, wrong")
 # * measured before and after on the same questions, with a paired interval;
 # * read where it helped and where it did not.
 #
-# **Your own trajectories.** In a terminal, `fireact-nb generate --split train --count 300 --out
+# **Your own trajectories.** In a terminal, `fireact-nb generate --split train --count 500 --out
 # runs/teacher_react.jsonl` lets the teacher play again. If that file exists, this notebook uses it
-# instead of the shipped one.
+# instead of the shipped one. It must hold at least `train_on` successes; about 7 in 10 episodes
+# are.
+#
+# **Next:** notebook 01 opens the agent loop, and compares four ways to prompt.

@@ -13,7 +13,7 @@
 #
 # | | |
 # |---|---|
-# | Time | about 1 minute on 2 free CPU cores (measured), less on a T4 (estimated) |
+# | Time | about 40 seconds on 2 free CPU cores (measured), less on a T4 (estimated) |
 # | Needs | no GPU, no key, no network, no money |
 # | Before this | nothing; notebook 00 shows where all this leads |
 
@@ -151,8 +151,8 @@ show(played, title="ReAct, by our own loop")
 
 # %% [markdown]
 # Nobody scripted these words. The model wrote them, because its prompt shows how such a
-# conversation goes. The verdict says "not scored", because our loop does not know the right answer.
-# An agent never does.
+# conversation goes, and because it read such conversations when it was pretrained. The verdict says
+# "not scored", because our loop does not know the right answer. An agent never does.
 #
 # The package's own loop is `fireact_nb.episode.play`. It has the same logic, and two more rules:
 # two unreadable turns in a row end the episode, and so does a full *context* (the longest text that
@@ -352,7 +352,8 @@ check("01.2", tokens_per_right_answer)
 #     return sum(tokens) / sum(marks) if any(marks) else float("inf")
 # ```
 #
-# Try it on `live`. The cheapest method per question need not be the cheapest per *right answer*.
+# Try it on `live`. Per question, CoT reads more than twice what IO reads. Per *right answer* the
+# two are close.
 #
 # </details>
 
@@ -362,6 +363,9 @@ check("01.2", tokens_per_right_answer)
 # The paper's first question is the same: how far do prompts alone get? It asked GPT-4 and GPT-3.5.
 # Our teacher plays GPT-4's part, our small student GPT-3.5's. The worlds differ, the models differ
 # even more. So compare **directions**, not numbers. These are *test* questions, measured once.
+#
+# The table also holds our other students. `student_large` is bigger, and the two `code` students
+# were pretrained on text with program code between it. `n` is the number of questions.
 
 # %%
 from fireact_nb.tables import show_table, table_prompting
@@ -373,7 +377,7 @@ show_table(table, study_source.label)
 # The second half of the table lists *differences*. They are *paired*: both methods answered the
 # same questions, and the difference is taken question by question. "Agrees" means that our whole
 # interval lies on the paper's side of zero. "Not resolved" means that it includes zero: we cannot
-# tell.
+# tell. "Up" and "down" tell our direction where the paper reports no number.
 
 # %%
 from fireact_nb.figures import plot_differences
@@ -382,7 +386,7 @@ teacher_only = [row for row in table.differences if row[0].startswith("teacher")
 with_alt(
     plot_differences(
         teacher_only,
-        "Thinking helps the teacher; searching helps it much more",
+        "Thinking helps the teacher; searching helps it still more",
         "difference in EM, share of questions",
         study_source.label,
     )
@@ -397,11 +401,12 @@ with_alt(
 # a search can only distract it. Our teacher knows a small head of an invented world. For most
 # questions it must search. Both results fit one rule: **search pays where knowledge ends.**
 #
-# The student gains nothing significant from any of the prompts. It is too small to follow an
-# example well. Whether training can do what prompting cannot is the question of this series.
+# The students are another matter: no difference of theirs lies clearly above zero, and for three of
+# the four, ReAct is worse than CoT. Perhaps they are too small to follow an example well. Whether
+# training can do what prompting cannot is the question of this series.
 #
-# Reflexion adds nothing over ReAct here, because few episodes last six rounds. It gets its chance
-# when the tool is bad: see notebooks 02 and 05.
+# We see no gain from Reflexion over ReAct here. No wonder: few episodes last six rounds. It gets
+# its chance when the tool is bad: see notebooks 02 and 05.
 #
 # ## 6. Write a prompt yourself
 #
@@ -413,8 +418,9 @@ with_alt(
 #
 # Write a ReAct example for the question below, as one text. It needs at least two searches (each
 # with a Thought, an Action and the tool's Observation) and then a finish. Copy each Observation
-# from what the tool really says: call `search.search("...")` to find out. An invented observation
-# teaches the model to trust what it did not read.
+# from what the tool really says: call `search.search("...")` to find out. Two people may share a
+# name: mind the word in round brackets behind it. An invented observation teaches the model to
+# trust what it did not read.
 
 # %% tags=["exercise"]
 from fireact_nb.exercises import check

@@ -93,7 +93,8 @@ print(f"{len(asked)} questions, such as: {asked[0].question}")
 # With a paid teacher, each call costs money. So the first habit is: **forecast before you play.**
 # The forecast below has not asked the model anything. It takes the length of the prompt, counts
 # four letters as one *token* (a word or a piece of one), and assumes 3.2 rounds a question. That is
-# the mean the paper reports for ReAct. The prices are those of the parameters cell.
+# the mean the paper reports for its agent trained on ReAct. The prices are those of the parameters
+# cell.
 
 # %%
 from fireact_nb.generate import forecast
@@ -351,8 +352,8 @@ show_side_by_side(concluded, unread, titles=("a wrong conclusion", "the answer w
 # observation above it: one was copied wrongly, or the page is about somebody else. What follows is
 # done with care, and is about the wrong person.
 #
-# Both matter for what a student will learn. A teacher that says *yes* without looking will teach
-# just that. Unless the filter catches it. Does it?
+# Both matter for what a student will learn. A teacher that says *yes* whatever it has read will
+# teach just that. Unless the filter catches it. Does it?
 #
 # ## 4. A right answer for a wrong reason
 #
@@ -537,7 +538,7 @@ mixes = {}
 for pair in (("hotpotqa", "react"), ("strategyqa", "react"), ("strategyqa", "cot")):
     mixes[f"{names[pair]}: asked"] = Counter(map(sort_of, written[pair]))
     mixes[f"{names[pair]}: kept"] = Counter(map(sort_of, successes(written[pair])))
-title = "The filter keeps the answer yes and drops the answer no"
+title = "The filter keeps most of the answer yes and drops most of the answer no"
 origin = f"{react_label}; the others: see the load cell"
 with_alt(plot_bars([*mixes.items()], title, "episodes", origin))
 
@@ -552,7 +553,7 @@ for label, counts in mixes.items():
 # %% [markdown]
 # The questions were nearly balanced. The kept ones are not: after the filter, *yes* is the right
 # answer most of the time. The teacher leans towards yes, so its yes-answers pass and its
-# no-questions fail. A student trained on what is left does well by always saying yes.
+# no-questions fail. On what is left, a student would do well by always saying yes.
 #
 # Accuracy alone hides this. What helps: look at the mix before you train, draw equal numbers of
 # each sort, or sample the teacher several times on what it finds hard. As far as we know the paper

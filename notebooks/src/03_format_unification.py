@@ -15,7 +15,7 @@
 #
 # | | |
 # |---|---|
-# | Time | about 15 seconds on 2 free CPU cores (measured), about the same on a T4 (estimated) |
+# | Time | about 10 seconds on 2 free CPU cores (measured), about the same on a T4 (estimated) |
 # | Needs | no GPU, no key, no network, no money |
 # | Before this | notebook 01 or 02, or some idea of what a ReAct trajectory looks like |
 
@@ -346,8 +346,8 @@ check("03.2", to_sharegpt)
 # Our teacher keeps to the form. Larger, freer models do not always. A parser must give each odd
 # turn a *defined* reading, and it must never crash: a crash in episode 900 costs you the night. In
 # the authors' released files, some turns lack a Thought, and those of Reflexion have two on one
-# line. The turns below are made up for this demonstration. **Cover the right side, and say what you
-# would do.**
+# line. The turns below are made up for this demonstration. **Cover what stands right of the arrows,
+# and say what you would do.**
 
 # %%
 from fireact_nb.trajectory import parse_turn
@@ -406,7 +406,8 @@ print(f"\n{len(text)} letters, {len(teacher.tokenizer(text)['input_ids'])} token
 # ## 5. The loss mask, token by token
 #
 # Training asks the model to foresee each next token. The *loss* is its surprise. The **loss mask**
-# says at which tokens we look at all. Where the mask is off, the model reads, but learns nothing.
+# says at which tokens we look at all. At the others the model reads, but learns nothing. (In the
+# code, their label is -100.)
 #
 # **Guess first.** Go through the conversation above. Which pieces should the student learn: the
 # question, a Thought, an Action, an Observation, `<|assistant|>`, `<|end|>`? Then run the cell.
@@ -575,9 +576,9 @@ print("(means; trajectories shipped, drawn and counted in this run)")
 # a much smaller part of the lesson. A Reflexion trajectory is long: few rows, many tokens. When you
 # read "+187 CoT" in a paper, ask: how many tokens?
 #
-# The last argument of `mix` was `held_out`. It stops with an error if a training trajectory answers
-# a question of the dev or test sets. Such a **leak** would make every later number worthless. How
-# does one find leaks?
+# The last argument of `mix` was `held_out`. With it, `mix` stops with an error if a training
+# trajectory answers a question of the dev or test sets. Such a **leak** would make every later
+# number worthless. How does one find leaks?
 #
 # ### Exercise 03.4 · Spot the leak
 #
@@ -586,7 +587,8 @@ print("(means; trajectories shipped, drawn and counted in this run)")
 # Write `leaks(trajectories, questions)`. It returns the list of trajectories that answer one of the
 # held-out `questions`. A trajectory has `t.question_id` and `t.question`, a question has `q.id` and
 # `q.question`. Files from elsewhere have ids of their own, so compare the **words**, too, as
-# `normalize_answer` leaves them (no capitals, punctuation or articles).
+# `normalize_answer` leaves them (no capitals, punctuation or articles). Import
+# it: `from fireact_nb.tasks import normalize_answer`.
 
 # %% tags=["exercise"]
 from fireact_nb.exercises import check
@@ -632,7 +634,7 @@ check("03.4", leaks)
 # ## In this notebook you have
 #
 # * brought IO, CoT and Reflexion into the one ReAct form, and seen what stays and what is added;
-# * written the same conversation in three formats, and proved that it can be read back;
+# * written the same conversation in three formats, and checked that it can be read back;
 # * seen how to read odd turns, and how to keep an observation from acting;
 # * read the loss mask in colour, and counted what each mask makes a student learn;
 # * mixed three methods, and counted tokens instead of rows.
