@@ -534,11 +534,16 @@ show(missed, title="Passed the filter and our check")
 
 
 # %%
+def sorts_in(trajectories):
+    counts = Counter(map(sort_of, trajectories))
+    return {s: counts[s] for s in ("answer yes", "answer no", "one of two names", "to be found")}
+
+
 mixes = {}
 for pair in (("hotpotqa", "react"), ("strategyqa", "react"), ("strategyqa", "cot")):
-    mixes[f"{names[pair]}: asked"] = Counter(map(sort_of, written[pair]))
-    mixes[f"{names[pair]}: kept"] = Counter(map(sort_of, successes(written[pair])))
-title = "The filter keeps most of the answer yes and drops most of the answer no"
+    mixes[f"{names[pair]}: asked"] = sorts_in(written[pair])
+    mixes[f"{names[pair]}: kept"] = sorts_in(successes(written[pair]))
+title = "The filter keeps most of the yes answers and drops most of the no answers"
 origin = f"{react_label}; the others: see the load cell"
 with_alt(plot_bars([*mixes.items()], title, "episodes", origin))
 
