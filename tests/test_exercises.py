@@ -1,22 +1,24 @@
 """The exercises' checks: they never raise, and every card of every notebook is complete.
 
-What each check says to right and wrong answers stands in test_exercises_NN.py.
+The right answers, and typical wrong ones with what is said to them, stand in answers_NN.py.
 """
 
 from __future__ import annotations
 
 import re
 from fractions import Fraction
+from statistics import stdev
 from typing import Any
 
+import answers_01
+import answers_02
+import answers_03
+import answers_04
+import answers_05
+import answers_06
+import answers_07
 import numpy
 import pytest
-import test_exercises_01
-import test_exercises_02
-import test_exercises_03
-import test_exercises_04
-import test_exercises_05
-import test_exercises_06
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,6 +27,9 @@ from fireact_nb.config import FireActError
 from fireact_nb.exercises import check
 
 NUMBERS = list(exercises._JUDGES)
+ANSWERS = [answers_01, answers_02, answers_03, answers_04, answers_05, answers_06, answers_07]
+RIGHT = {number: answer for module in ANSWERS for number, answer in module.RIGHT.items()}
+WRONG = [row for module in ANSWERS for row in module.WRONG]
 LESSONS = [s for s in series.sources() if not s.stem.startswith("00")]
 things = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20), st.just({}),
@@ -84,20 +89,20 @@ def in_place(row):
 @pytest.mark.parametrize(
     ("number", "answer"),
     [
-        ("01.1", lambda turn: [*test_exercises_01.RIGHT["01.1"](turn)]),
-        ("01.3", test_exercises_01.EXAMPLE.replace("[1942]", "[1942.]") + "\n\n"),
-        ("02.1", lambda ts: (t for t in test_exercises_02.RIGHT["02.1"](ts))),
-        ("02.2", lambda thought: int(test_exercises_02.slips(thought))),
-        ("02.3", lambda *case: numpy.float32(test_exercises_02.price_of(*case))),
+        ("01.1", lambda turn: [*answers_01.RIGHT["01.1"](turn)]),
+        ("01.3", answers_01.EXAMPLE.replace("[1942]", "[1942.]") + "\n\n"),
+        ("02.1", lambda ts: (t for t in answers_02.RIGHT["02.1"](ts))),
+        ("02.2", lambda thought: int(answers_02.slips(thought))),
+        ("02.3", lambda *case: numpy.float32(answers_02.price_of(*case))),
         ("03.2", in_place),
-        ("03.3", lambda tokens: (*map(int, test_exercises_03.mask_of(tokens)),)),
-        ("03.3", lambda tokens: numpy.array(test_exercises_03.mask_of(tokens))),
-        ("03.4", lambda ts, qs: filter(lambda t: t in test_exercises_03.leaks(ts, qs), ts)),
-        ("04.2", lambda b, levels: [*map(numpy.array, test_exercises_04.quantise(b, levels))]),
+        ("03.3", lambda tokens: (*map(int, answers_03.mask_of(tokens)),)),
+        ("03.3", lambda tokens: numpy.array(answers_03.mask_of(tokens))),
+        ("03.4", lambda ts, qs: filter(lambda t: t in answers_03.leaks(ts, qs), ts)),
+        ("04.2", lambda b, levels: [*map(numpy.array, answers_04.quantise(b, levels))]),
         ("04.4", lambda w, a, b, alpha: w.double() + alpha / len(a) * (b @ a).double()),
-        ("05.1", lambda budget: numpy.array(test_exercises_05.by_largest_rest(budget))),
-        ("05.2", lambda pairs, held_out: iter(test_exercises_05.clean(pairs, held_out))),
-        ("06.3", lambda p, h: numpy.int64(test_exercises_06.needed(p, h))),
+        ("05.1", lambda budget: numpy.array(answers_05.by_largest_rest(budget))),
+        ("05.2", lambda pairs, held_out: iter(answers_05.clean(pairs, held_out))),
+        ("06.3", lambda p, h: numpy.int64(answers_06.needed(p, h))),
         ("07.2", lambda m: Fraction(sum(map(sum, m.values())), sum(map(len, m.values())))),
     ],
 )
@@ -132,3 +137,32 @@ def test_solutions_take_the_place_of_stubs(source: Any) -> None:
     changed = [a for a, b in zip(plain.cells, solved.cells, strict=True) if a.source != b.source]
     assert len(changed) == len(cards(source))
     assert all("exercise" in cell.metadata.tags for cell in changed)
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_right_answer_is_solved(number: str) -> None:
+    assert check(number, RIGHT[number]).state == "solved", check(number, RIGHT[number])
+
+
+@pytest.mark.parametrize(("number", "answer", "message"), WRONG)
+def test_a_wrong_answer_gets_its_own_message(number: str, answer: Any, message: str) -> None:
+    verdict = check(number, answer)
+    assert verdict.state == "not yet"
+    assert re.search(message, verdict.message), verdict.message
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_three_typical_wrong_answers_are_foreseen(number: str) -> None:
+    assert sum(n == number for n, _, _ in WRONG) >= 3
+
+
+def test_the_weights_handed_to_a_merge_are_fresh_each_time() -> None:
+    assert check("04.4", answers_04.merging_in_place).state == "not yet"
+    assert check("04.4", RIGHT["04.4"]).state == "solved"
+
+
+def test_the_other_standard_deviation_is_as_good() -> None:
+    def spread(a, b, differences):
+        return stdev(differences) / len(differences) ** 0.5
+
+    assert check("06.2", lambda a, b: answers_06.paired(a, b, spread=spread)).state == "solved"
