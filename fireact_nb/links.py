@@ -118,9 +118,8 @@ def write_study(path: Path) -> None:
 
 def write_live(path: Path) -> None:
     """The cells that notebooks train live, with several seeds, on dev."""
-    command = "fireact-nb artifacts live"
     rows = run_study(live_agents())
-    note = f"shipped, {command}"
+    note = "shipped, fireact-nb artifacts live"
     write_outcomes(path, [replace(r, provenance=note, seconds=round(r.seconds, 3)) for r in rows])
 
 

@@ -211,9 +211,7 @@ def fine_tune(
     trainer = Trainer(
         model=network,
         args=arguments,
-        train_dataset=[  # type: ignore[arg-type]
-            {"input_ids": list(e.input_ids), "labels": list(e.labels)} for e in examples
-        ],
+        train_dataset=_features(examples),  # type: ignore[arg-type]
         data_collator=DataCollatorForSeq2Seq(tokenizer, padding=True),
     )
     _hush(trainer)
@@ -250,6 +248,11 @@ def fine_tune(
     (folder / "losses.json").write_text(json.dumps(losses), encoding="utf-8")
     _clear_checkpoints(folder)
     return done
+
+
+def _features(examples: Sequence[Example]) -> list[dict[str, list[int]]]:
+    """Examples as transformers' collator takes them."""
+    return [{"input_ids": list(e.input_ids), "labels": list(e.labels)} for e in examples]
 
 
 def prepare(model: str | Path, recipe: Recipe) -> tuple[Any, Any]:
@@ -333,9 +336,8 @@ def measure_memory(
     network.train()
     tokenizer.padding_side = "right"
     examples = [encode(t, tokenizer, recipe.mask, recipe.max_length) for t in trajectories]
-    batch = DataCollatorForSeq2Seq(tokenizer, padding=True)(
-        [{"input_ids": list(e.input_ids), "labels": list(e.labels)} for e in examples]
-    ).to(network.device)
+    batch = DataCollatorForSeq2Seq(tokenizer, padding=True)(_features(examples))
+    batch = batch.to(network.device)
     parameters = list(network.parameters())
     kept = {t.untyped_storage().data_ptr() for t in (*parameters, *network.buffers())}
     activations: dict[int, int] = {}
