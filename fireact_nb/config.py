@@ -25,9 +25,7 @@ class Profile:
     prompts: str
 
 
-PROFILES = {
-    "tiny": Profile("tiny", teacher="teacher", student="student", prompts="tiny"),
-}
+PROFILES = {"tiny": Profile("tiny", teacher="teacher", student="student", prompts="tiny")}
 
 
 def load_profile(name: str) -> Profile:

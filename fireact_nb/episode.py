@@ -16,14 +16,7 @@ from .chat import Reply, Request
 from .prompting import Prompt
 from .search import Search
 from .tasks import Question, score
-from .trajectory import (
-    OBSERVATION,
-    Step,
-    Trajectory,
-    clean_observation,
-    cut_turn,
-    parse_turn,
-)
+from .trajectory import OBSERVATION, Step, Trajectory, clean_observation, cut_turn, parse_turn
 
 MAX_ROUNDS = 11  # paper, section 4
 _ANSWER = re.compile(r"^[ \t]*Answer[ \t]*:[ \t]*(.*)$", re.MULTILINE)

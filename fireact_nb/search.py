@@ -14,26 +14,9 @@ from typing import Literal, Protocol
 NOTHING = "None"
 _WORD = re.compile(r"\w+")
 _STOPWORDS = frozenset(
-    [
-        "a",
-        "an",
-        "and",
-        "are",
-        "at",
-        "by",
-        "did",
-        "do",
-        "for",
-        "from",
-        "in",
-        "is",
-        "of",
-        "on",
-        "the",
-        "to",
-        "was",
-        "were",
-    ]
+    """
+    a an and are at by did do for from in is of on the to was were
+    """.split()
 )
 
 

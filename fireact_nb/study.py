@@ -13,14 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from .artifacts import (
-    RUNS,
-    held_out_questions,
-    read_manifest,
-    shipped,
-    tiny_questions,
-    tiny_search,
-)
+from .artifacts import RUNS, held_out_questions, read_manifest, shipped, tiny_questions, tiny_search
 from .config import FireActError
 from .episode import Settings
 from .evaluation import Outcome, outcomes_of, read_outcomes, write_outcomes

@@ -16,13 +16,7 @@ from . import paper
 from .config import FireActError
 from .evaluation import Interval, Outcome, paired_bootstrap, paired_difference
 from .figures import Picture, plot_scores, with_alt
-from .selection import (
-    best_fixed,
-    oracle_beyond_samples,
-    oracle_choice,
-    pass_at_k,
-    random_choice,
-)
+from .selection import best_fixed, oracle_beyond_samples, oracle_choice, pass_at_k, random_choice
 from .study import MAIN, MIXES, NOISE, STUDENTS, TEMPERATURE, VARIANT_SEEDS
 from .viewer import Shown, styled
 

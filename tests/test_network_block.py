@@ -62,10 +62,7 @@ def test_outside_ipv6_address_is_refused():
 
 @pytest.mark.parametrize("flags", [(), (0,)])
 def test_datagram_without_connection_is_refused(flags):
-    with (
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock,
-        pytest.raises(NetworkBlocked),
-    ):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock, pytest.raises(NetworkBlocked):
         sock.sendto(b"x", *flags, OUTSIDE)
 
 

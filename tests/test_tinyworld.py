@@ -33,13 +33,7 @@ from fireact_nb.tinyworld.questions import (
     make_all_puzzles,
     make_questions,
 )
-from fireact_nb.tinyworld.text import (
-    FRESH_SIZES,
-    draw_style,
-    found,
-    open_library,
-    write_documents,
-)
+from fireact_nb.tinyworld.text import FRESH_SIZES, draw_style, found, open_library, write_documents
 from fireact_nb.tinyworld.world import SEED, World, make_world
 from fireact_nb.trajectory import Message
 

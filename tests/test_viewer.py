@@ -142,10 +142,7 @@ def test_hostile_text_is_inert():
         gold=hostile,
         question_id=hostile,
     )
-    for shown in (
-        show(odd, title=hostile),
-        show_side_by_side(odd, odd, titles=(hostile, hostile)),
-    ):
+    for shown in (show(odd, title=hostile), show_side_by_side(odd, odd, titles=(hostile, hostile))):
         page = Page(shown.html)
         assert {tag for tag, _ in page.tags} <= TAGS
         assert not any(name.startswith("on") for _, attrs in page.tags for name in attrs)

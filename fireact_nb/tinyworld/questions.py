@@ -438,11 +438,7 @@ def make_all_puzzles(world: World) -> dict[str, dict[str, list[Puzzle]]]:
 
 
 def _fill_splits(
-    world: World,
-    rng: random.Random,
-    taken: set[frozenset],
-    task: str,
-    sizes: Mapping[str, int],
+    world: World, rng: random.Random, taken: set[frozenset], task: str, sizes: Mapping[str, int]
 ) -> dict[str, list[Puzzle]]:
     chosen: dict[str, list[Puzzle]] = {split: [] for split in sizes}
     search = Bm25(world.passages) if task == "bamboogle" else None

@@ -30,91 +30,22 @@ _CONSONANTS = "BDFGHJKLMNPRSTVZ"
 _ONSETS = tuple(c + v for c in _CONSONANTS for v in "aeio")
 _CODAS = tuple(c + v for c in "bdfglmnrstvz" for v in ("an", "el", "in", "or", "us"))
 _REAL_WORDS = frozenset(
-    [
-        "Milan",
-        "Satan",
-        "Venus",
-        "Minus",
-        "Genus",
-        "Minor",
-        "Manor",
-        "Tenor",
-        "Razor",
-        "Donor",
-        "Pagan",
-    ]
+    """
+    Milan Satan Venus Minus Genus Minor Manor Tenor Razor Donor Pagan
+    """.split()
 )
 _FIRST_NAMES = tuple(
-    [
-        "Ada",
-        "Bruno",
-        "Clara",
-        "Dario",
-        "Elsa",
-        "Felix",
-        "Greta",
-        "Hugo",
-        "Irma",
-        "Jonas",
-        "Kira",
-        "Leo",
-        "Mara",
-        "Nils",
-        "Olga",
-        "Paul",
-        "Rosa",
-        "Sven",
-        "Tilda",
-        "Uwe",
-        "Vera",
-        "Wim",
-        "Yara",
-        "Zeno",
-        "Anton",
-        "Berta",
-        "Carl",
-        "Dina",
-        "Emil",
-        "Frida",
-        "Gustav",
-        "Hanna",
-        "Ivo",
-        "Jutta",
-        "Kurt",
-        "Lena",
-        "Milo",
-        "Nora",
-        "Otto",
-        "Pia",
-    ]
+    """
+    Ada Bruno Clara Dario Elsa Felix Greta Hugo Irma Jonas Kira Leo Mara Nils Olga Paul Rosa
+    Sven Tilda Uwe Vera Wim Yara Zeno Anton Berta Carl Dina Emil Frida Gustav Hanna Ivo Jutta
+    Kurt Lena Milo Nora Otto Pia
+    """.split()
 )
 _TITLE_WORDS = tuple(
-    [
-        "Silver",
-        "Golden",
-        "Crimson",
-        "Hidden",
-        "Broken",
-        "Silent",
-        "Distant",
-        "Frozen",
-        "Burning",
-        "Hollow",
-        "Early",
-        "Little",
-        "Last",
-        "Quiet",
-        "Bitter",
-        "Gentle",
-        "Northern",
-        "Southern",
-        "Iron",
-        "Paper",
-        "Glass",
-        "Amber",
-        "Second",
-        "Empty",
-    ]
+    """
+    Silver Golden Crimson Hidden Broken Silent Distant Frozen Burning Hollow Early Little Last
+    Quiet Bitter Gentle Northern Southern Iron Paper Glass Amber Second Empty
+    """.split()
 )
 _FIRM_WORDS = ("Works", "Group", "Motors", "Foods", "Systems", "Bank", "Airlines", "Press")
 
