@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
-from .config import FireActError
+from .errors import FireActError
 from .files import read_json, read_text, write_file
 from .search import Bm25
 from .tasks import Question, load_questions

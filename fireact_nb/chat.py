@@ -20,7 +20,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Literal, Protocol
 from urllib.parse import urlsplit
 
-from .config import FireActError
+from .errors import FireActError
 from .trajectory import Message
 
 OPENAI = "https://api.openai.com/v1"

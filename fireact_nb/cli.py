@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import __version__
-from .config import FireActError
+from .errors import FireActError
 
 if TYPE_CHECKING:
     from .tasks import Question

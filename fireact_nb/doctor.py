@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .artifacts import DATA, ROOT, RUNS, shipped, stale_links, tiny_questions, tiny_search
-from .config import FireActError
+from .errors import FireActError
 from .files import read_json, read_text, write_file
 from .generate import generate
 from .local import LocalChat, quiet_libraries

@@ -17,7 +17,7 @@ from statistics import NormalDist, fmean, pstdev, stdev
 from types import SimpleNamespace
 from typing import Any
 
-from .config import FireActError
+from .errors import FireActError
 from .files import read_text, write_file
 from .tasks import Question, f1_score, score
 from .trajectory import STATES, Trajectory

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import Any, Literal, NoReturn
 
-from .config import FireActError
+from .errors import FireActError
 
 _MARKS = {
     "waiting": "\N{HORIZONTAL ELLIPSIS}",

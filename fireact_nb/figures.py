@@ -19,7 +19,7 @@ from itertools import pairwise
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
-from .config import FireActError
+from .errors import FireActError
 from .evaluation import Interval
 
 if TYPE_CHECKING:

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import hashlib
 import json
 import os
 import threading
 import zlib
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from .config import FireActError
+from .errors import FireActError
 
 _NAMES = {dict: "object", list: "list"}
 
@@ -127,3 +129,12 @@ def write_file(path: str | Path, content: str | bytes) -> None:
             "untouched. Free some space or check that the folder may be written, then run the step "
             "again."
         ) from error
+
+
+def content_key(*parts: Any) -> str:
+    """The sha256 of the parts as canonical JSON: equal content, equal key, on every machine.
+
+    Dataclasses count as their dict, tuples as lists.
+    """
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, default=asdict)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

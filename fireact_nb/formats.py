@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .config import FireActError
+from .errors import FireActError
 from .files import read_json, read_json_lines, write_file
 from .trajectory import (
     OBSERVATION,

@@ -14,9 +14,10 @@ from dataclasses import asdict, dataclass
 from threading import Lock
 
 from .chat import Chat, Reply, Request
-from .config import FireActError
 from .episode import Episode, Settings, play
-from .journal import Journal, content_key
+from .errors import FireActError
+from .files import content_key
+from .journal import Journal
 from .prompting import Prompt
 from .search import Search
 from .tasks import Question

@@ -8,29 +8,18 @@ The file is append-only JSONL, a record a line: ``{"key": ..., "kind": ..., "val
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import threading
 import warnings
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from .config import FireActError
+from .errors import FireActError
 
 _OPENING = b'{"key": "'  # how every record begins: tells a torn record from a file of another kind
 _FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
-
-
-def content_key(*parts: Any) -> str:
-    """The sha256 of the parts as canonical JSON: equal content, equal key, on every machine.
-
-    Dataclasses count as their dict, tuples as lists.
-    """
-    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, default=asdict)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class Journal:

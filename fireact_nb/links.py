@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from .artifacts import DATA, RUNS, provenance, register, shipped, tiny_questions
-from .config import FireActError
+from .errors import FireActError
 from .evaluation import Outcome, read_outcomes, write_outcomes
 from .files import read_json, write_file
 from .formats import write_trajectories

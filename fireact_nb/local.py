@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .chat import Reply, Request
-from .config import FireActError
+from .errors import FireActError
 
 if TYPE_CHECKING:
     import torch

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Mapping, Sequence
 
-from .config import FireActError
+from .errors import FireActError
 from .tasks import Question, normalize_answer
 from .trajectory import Trajectory, unify
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from .config import FireActError
+from .errors import FireActError
 from .trajectory import OBSERVATION, Message, parse_text, render_messages
 
 FOLDER = Path(__file__).parent / "prompts"

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import comb
 from statistics import fmean
 
-from .config import FireActError
+from .errors import FireActError
 from .evaluation import Interval, Outcome, accuracy, paired_bootstrap
 
 Pool = Mapping[str, Sequence[Outcome]]

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from .artifacts import ROOT
-from .config import FireActError
+from .errors import FireActError
 from .files import write_file
 
 NOTEBOOKS = ROOT / "notebooks"

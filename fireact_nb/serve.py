@@ -20,7 +20,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from .chat import Reply, Request
-from .config import FireActError
+from .errors import FireActError
 from .local import LocalChat
 
 if TYPE_CHECKING:

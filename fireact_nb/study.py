@@ -14,13 +14,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from .artifacts import RUNS, held_out_questions, read_manifest, shipped, tiny_questions, tiny_search
-from .config import FireActError
 from .episode import Settings
+from .errors import FireActError
 from .evaluation import Outcome, outcomes_of, read_outcomes, write_outcomes
-from .files import read_json, write_file
+from .files import content_key, read_json, write_file
 from .formats import read_trajectories
 from .generate import generate, successes
-from .journal import content_key
 from .local import LocalChat
 from .mixing import mix, share_out
 from .prompting import load_prompt, prompt_set

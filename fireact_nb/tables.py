@@ -13,7 +13,7 @@ from statistics import fmean, pstdev
 from typing import Any
 
 from . import paper
-from .config import FireActError
+from .errors import FireActError
 from .evaluation import Interval, Outcome, paired_bootstrap, paired_difference
 from .figures import Picture, plot_scores, with_alt
 from .selection import best_fixed, oracle_beyond_samples, oracle_choice, pass_at_k, random_choice

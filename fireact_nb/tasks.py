@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from .config import FireActError
+from .errors import FireActError
 from .files import read_json, read_json_lines, read_text, write_file
 
 TASKS = ("hotpotqa", "bamboogle", "strategyqa", "mmlu")

@@ -17,9 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from .config import FireActError
-from .files import read_json, write_file
-from .journal import content_key
+from .errors import FireActError
+from .files import content_key, read_json, write_file
 from .local import describe, load_base, quiet_libraries
 from .trajectory import Message, Trajectory, render_messages
 

@@ -19,8 +19,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from fireact_nb.chat import Chat, Reply, Request
+from fireact_nb.files import content_key
 from fireact_nb.formats import read_trajectories
-from fireact_nb.journal import content_key
 from fireact_nb.trajectory import Trajectory
 
 TESTS = Path(__file__).parent

@@ -22,7 +22,7 @@ from fireact_nb.artifacts import (
     stale_links,
     tiny_questions,
 )
-from fireact_nb.config import FireActError
+from fireact_nb.errors import FireActError
 from fireact_nb.tasks import normalize_answer
 
 

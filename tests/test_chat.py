@@ -29,8 +29,8 @@ from servers import (
 )
 
 from fireact_nb.chat import LONGEST_WAIT, OpenAIChat, Reply, Request
-from fireact_nb.config import FireActError
-from fireact_nb.journal import content_key
+from fireact_nb.errors import FireActError
+from fireact_nb.files import content_key
 
 KEY = "sk-test-0123456789abcdefghijklmnop"
 

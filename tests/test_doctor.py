@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 
 from fireact_nb import cli, doctor
 from fireact_nb.artifacts import ROOT, register
-from fireact_nb.config import FireActError
 from fireact_nb.doctor import Finding
+from fireact_nb.errors import FireActError
 from fireact_nb.files import read_json
 
 STEMS = ["00_a", "01_b", "02_c"]

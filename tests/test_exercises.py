@@ -23,7 +23,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fireact_nb import exercises, series
-from fireact_nb.config import FireActError
+from fireact_nb.errors import FireActError
 from fireact_nb.exercises import check
 
 NUMBERS = list(exercises._JUDGES)

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fireact_nb.config import FireActError
+from fireact_nb.errors import FireActError
 from fireact_nb.evaluation import Interval, wilson
 from fireact_nb.figures import (
     COLOURS,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fireact_nb.config import FireActError
+from fireact_nb.errors import FireActError
 from fireact_nb.files import read_json, read_json_lines, read_text, write_file
 from fireact_nb.formats import read_trajectories, write_trajectories
 from fireact_nb.trajectory import Step, Trajectory

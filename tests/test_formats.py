@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from fireact_nb.config import FireActError
+from fireact_nb.errors import FireActError
 from fireact_nb.evaluation import accuracy
 from fireact_nb.formats import (
     ALPACA_PROMPT,

@@ -13,8 +13,8 @@ from doubles import QUESTIONS, Dice, Pages
 from killing import kill_and_resume
 
 from fireact_nb.chat import Reply, Request
-from fireact_nb.config import FireActError
 from fireact_nb.episode import Settings
+from fireact_nb.errors import FireActError
 from fireact_nb.generate import forecast, generate, successes
 from fireact_nb.journal import Journal
 from fireact_nb.prompting import Prompt

@@ -16,8 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fireact_nb.config import FireActError
-from fireact_nb.journal import Journal, content_key
+from fireact_nb.errors import FireActError
+from fireact_nb.files import content_key
+from fireact_nb.journal import Journal
 
 ROOT = Path(__file__).parents[1]
 posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals, users and limits")
@@ -160,7 +161,7 @@ def test_a_file_of_another_kind_is_left_alone(tmp_path: Path, content: str) -> N
 
 OPEN = """
     import sys
-    from fireact_nb.config import FireActError
+    from fireact_nb.errors import FireActError
     from fireact_nb.journal import Journal
     try:
         Journal(sys.argv[1]).put("theirs", {})
@@ -208,7 +209,7 @@ def test_a_read_only_folder_is_refused_when_opened(tmp_path: Path) -> None:
     # Root may write anywhere, so a root process becomes nobody, once its imports are done.
     code = """
         import os, sys, tempfile
-        from fireact_nb.config import FireActError
+        from fireact_nb.errors import FireActError
         from fireact_nb.journal import Journal
         folder = tempfile.mkdtemp()
         os.chmod(folder, 0o555)
@@ -235,7 +236,7 @@ def test_a_full_disk_is_explained_and_leaves_the_journal_sound(tmp_path: Path) -
     # A limit on file size fails as a full disk does: a part is written, then the rest is refused.
     code = """
         import resource, sys
-        from fireact_nb.config import FireActError
+        from fireact_nb.errors import FireActError
         from fireact_nb.journal import Journal
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
         journal = Journal(sys.argv[1])
@@ -264,7 +265,7 @@ def test_threads_may_put_at_the_same_time_though_some_puts_fail(tmp_path: Path) 
     path = tmp_path / "j.jsonl"
     code = """
         import resource, sys, threading
-        from fireact_nb.config import FireActError
+        from fireact_nb.errors import FireActError
         from fireact_nb.journal import Journal
 
         def work(name):

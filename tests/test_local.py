@@ -18,7 +18,7 @@ import transformers
 
 from fireact_nb.artifacts import DATA
 from fireact_nb.chat import Request
-from fireact_nb.config import FireActError
+from fireact_nb.errors import FireActError
 from fireact_nb.local import LocalChat, _OwnNoise, load_base
 
 TOKENIZER = Path(__file__).parents[1] / "data" / "tokenizer"

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fireact_nb.artifacts import tiny_questions
-from fireact_nb.config import FireActError
+from fireact_nb.errors import FireActError
 from fireact_nb.mixing import check_leaks, mix, share_out
 from fireact_nb.tasks import Question
 from fireact_nb.trajectory import Step, Trajectory

@@ -8,7 +8,7 @@ import pytest
 
 from fireact_nb import prompting
 from fireact_nb.artifacts import held_out_questions, tiny_questions, tiny_search
-from fireact_nb.config import FireActError
+from fireact_nb.errors import FireActError
 from fireact_nb.prompting import FOLDER, METHODS, Prompt, load_prompt, parse_prompt, prompt_set
 from fireact_nb.tasks import TASKS, Question, normalize_answer, score
 from fireact_nb.trajectory import OBSERVATION, Message, Trajectory, parse_messages

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_evaluation import mark
 
-from fireact_nb.config import FireActError
+from fireact_nb.errors import FireActError
 from fireact_nb.evaluation import Interval, Outcome, wilson
 from fireact_nb.selection import (
     best_fixed,

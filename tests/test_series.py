@@ -13,7 +13,7 @@ import nbformat
 import pytest
 
 from fireact_nb import series
-from fireact_nb.config import FireActError
+from fireact_nb.errors import FireActError
 
 SOURCES = series.sources()
 IDS = [s.stem for s in SOURCES]

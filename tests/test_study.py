@@ -16,7 +16,7 @@ from doubles import QUESTIONS, Pages, study_rows
 from fireact_nb import links, study
 from fireact_nb.artifacts import Artifact, shipped, tiny_questions
 from fireact_nb.chat import Reply, Request
-from fireact_nb.config import FireActError
+from fireact_nb.errors import FireActError
 from fireact_nb.evaluation import read_outcomes
 from fireact_nb.formats import read_trajectories, write_trajectories
 from fireact_nb.links import LINKS, MODELS

@@ -12,7 +12,7 @@ import pytest
 from doubles import study_rows
 
 from fireact_nb import evaluation, paper, selection, tables
-from fireact_nb.config import FireActError
+from fireact_nb.errors import FireActError
 from fireact_nb.evaluation import Interval, Outcome
 from fireact_nb.study import MAIN, NOISE, SEEDS, STUDENTS, VARIANT_SEEDS, agents
 from fireact_nb.tables import (

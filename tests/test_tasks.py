@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fireact_nb.config import FireActError
+from fireact_nb.errors import FireActError
 from fireact_nb.tasks import (
     Question,
     exact_match,

@@ -20,7 +20,7 @@ from test_trajectory import ANY, STEPS
 
 from fireact_nb.artifacts import DATA
 from fireact_nb.chat import Request
-from fireact_nb.config import FireActError
+from fireact_nb.errors import FireActError
 from fireact_nb.local import LocalChat, describe, load_base, load_model
 from fireact_nb.training import (
     Example,

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..config import FireActError
+from ..errors import FireActError
 from .text import CODE_SHARE, MIX, TASK_MIX, write_documents
 from .world import SEED
 

@@ -53,9 +53,9 @@ from fireact_nb.artifacts import (
     shipped,
     tiny_questions,
     tiny_search,
-)  # fmt: skip
-from fireact_nb.config import load_profile
+)
 from fireact_nb.formats import read_trajectories
+from fireact_nb.profiles import load_profile
 
 if quick:
     train_on, epochs, test_on = 24, 1, 16

@@ -44,10 +44,10 @@ quick = False  # smallest sizes, to see whether every cell runs
 
 # %%
 from fireact_nb.artifacts import find_source, shipped, tiny_questions, tiny_search
-from fireact_nb.config import load_profile
 from fireact_nb.evaluation import read_outcomes
 from fireact_nb.files import read_json
 from fireact_nb.local import LocalChat
+from fireact_nb.profiles import load_profile
 from fireact_nb.tables import Outcomes
 
 if quick:

@@ -49,9 +49,9 @@ quick = False  # smallest sizes, to see whether every cell runs
 
 # %%
 from fireact_nb.artifacts import RUNS, find_source, shipped, tiny_questions, tiny_search
-from fireact_nb.config import load_profile
 from fireact_nb.formats import read_trajectories
 from fireact_nb.local import LocalChat
+from fireact_nb.profiles import load_profile
 from fireact_nb.study import TEACHER_PLAYS
 
 if quick:

@@ -50,11 +50,11 @@ quick = False  # smallest sizes, to see whether every cell runs
 from dataclasses import replace
 
 from fireact_nb.artifacts import RUNS, find_source, provenance, shipped
-from fireact_nb.config import load_profile
 from fireact_nb.evaluation import read_outcomes
 from fireact_nb.formats import read_trajectories
 from fireact_nb.generate import successes
 from fireact_nb.mixing import mix
+from fireact_nb.profiles import load_profile
 
 if quick:
     train_on, epochs, test_on, check_on = 16, 1, 8, 8

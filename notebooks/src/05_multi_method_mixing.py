@@ -49,10 +49,10 @@ quick = False  # smallest sizes, to see whether every cell runs
 # %%
 from fireact_nb import study
 from fireact_nb.artifacts import find_source, provenance, shipped, tiny_questions, tiny_search
-from fireact_nb.config import load_profile
 from fireact_nb.evaluation import read_outcomes
 from fireact_nb.formats import read_trajectories
 from fireact_nb.generate import successes
+from fireact_nb.profiles import load_profile
 from fireact_nb.tables import Outcomes
 
 if quick:

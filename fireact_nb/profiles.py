@@ -1,15 +1,13 @@
-"""Errors meant for people, and the profile a notebook runs under.
+"""The profile a notebook runs under: which models and prompts belong to it.
 
-Knows which models and prompts belong to which profile; loads none of them.
+Loads none of them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-
-class FireActError(Exception):
-    """An error whose text is one paragraph for the user: what was wrong, where, what to do next."""
+from .errors import FireActError
 
 
 @dataclass(frozen=True)
