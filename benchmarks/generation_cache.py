@@ -12,9 +12,10 @@ import torch
 from transformers import DynamicCache
 
 from fireact_nb import local
-from fireact_nb.artifacts import shipped, tiny_questions, tiny_search
-from fireact_nb.generate import generate
-from fireact_nb.prompting import load_prompt
+from fireact_nb.agent.prompting import load_prompt
+from fireact_nb.agent.rollouts import generate
+from fireact_nb.artifacts import shipped
+from fireact_nb.tinyworld.shelf import tiny_questions, tiny_search
 
 
 def play(count: int) -> tuple[float, list[str]]:

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import torch
 
+from fireact_nb.agent.rollouts import successes
+from fireact_nb.agent.trajectory import read_trajectories
 from fireact_nb.artifacts import shipped
-from fireact_nb.formats import read_trajectories
-from fireact_nb.generate import successes
 from fireact_nb.training import Recipe, fine_tune
 
 KINDS = ("lora", "qlora", "full")

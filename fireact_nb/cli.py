@@ -17,7 +17,7 @@ from . import __version__
 from .errors import FireActError
 
 if TYPE_CHECKING:
-    from .tasks import Question
+    from .agent.tasks import Question
 
 _EPILOG = """examples:
   fireact-nb run                          execute the whole series, offline
@@ -237,21 +237,21 @@ def _pretrain(options: argparse.Namespace) -> None:
 
 
 def _questions(options: argparse.Namespace) -> list[Question]:
-    from .artifacts import tiny_questions
+    from .tinyworld.shelf import tiny_questions
 
     questions = tiny_questions(options.split, options.count, options.task)
     return questions if options.count else questions[: options.most]
 
 
 def _generate(options: argparse.Namespace) -> None:
-    from .artifacts import tiny_search
-    from .chat import OpenAIChat, is_loopback
-    from .episode import Settings
-    from .formats import write_trajectories
-    from .generate import forecast, generate, successes
-    from .journal import Journal
+    from .agent.episode import Settings
+    from .agent.journal import Journal
+    from .agent.prompting import load_prompt
+    from .agent.rollouts import forecast, generate, successes
+    from .agent.trajectory import write_trajectories
     from .local import LocalChat
-    from .prompting import load_prompt, prompt_set
+    from .models.api import OpenAIChat, is_loopback
+    from .tinyworld.shelf import prompt_set, tiny_search
 
     questions = _questions(options)
     prompt = load_prompt(options.method, options.prompts or prompt_set(options.task))
@@ -282,12 +282,11 @@ def _generate(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from .artifacts import held_out_questions
-    from .formats import read_trajectories
-    from .generate import successes
+    from .agent.rollouts import successes
+    from .agent.trajectory import Trajectory, read_trajectories
     from .mixing import mix
+    from .tinyworld.shelf import held_out_questions
     from .training import Recipe, fine_tune
-    from .trajectory import Trajectory
 
     groups: dict[str, list[Trajectory]] = {}
     for path in options.trajectories:  # two folders may hold files of one name
@@ -306,12 +305,12 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from .artifacts import tiny_search
+    from .agent.journal import Journal
+    from .agent.prompting import load_prompt
+    from .agent.rollouts import generate
     from .evaluation import accuracy, outcomes_of, write_outcomes
-    from .generate import generate
-    from .journal import Journal
     from .local import LocalChat
-    from .prompting import load_prompt, prompt_set
+    from .tinyworld.shelf import prompt_set, tiny_search
 
     questions = _questions(options)
     prompt = load_prompt(options.method, prompt_set(options.task))

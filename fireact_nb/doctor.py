@@ -21,14 +21,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from .artifacts import DATA, ROOT, RUNS, shipped, stale_links, tiny_questions, tiny_search
+from .agent.prompting import load_prompt
+from .agent.rollouts import generate
+from .artifacts import DATA, ROOT, RUNS, shipped, stale_links
 from .errors import FireActError
 from .files import read_json, read_text, write_file
-from .generate import generate
 from .local import LocalChat, quiet_libraries
-from .prompting import load_prompt
 from .series import NOTEBOOKS, sources
 from .study import BARE_BATCH, MAIN
+from .tinyworld.shelf import tiny_questions, tiny_search
 
 TIMES = NOTEBOOKS / "times.json"
 MARKS = {"ok": "+", "warning": "!", "problem": "x"}

@@ -17,10 +17,10 @@ from statistics import NormalDist, fmean, pstdev, stdev
 from types import SimpleNamespace
 from typing import Any
 
+from .agent.tasks import Question, f1_score, score
+from .agent.trajectory import STATES, Trajectory
 from .errors import FireActError
 from .files import read_text, write_file
-from .tasks import Question, f1_score, score
-from .trajectory import STATES, Trajectory
 
 LEVEL = 0.95
 

@@ -185,9 +185,9 @@ def _tokens_per_right_answer(answer: Any) -> str:
 @_exercise("01.3")
 def _worked_example(answer: Any) -> str:
     """A ReAct example with two searches that the tool really answered so, and the right answer."""
-    from .artifacts import tiny_search
-    from .tasks import normalize_answer
-    from .trajectory import parse_text
+    from .agent.tasks import normalize_answer
+    from .agent.trajectory import parse_text
+    from .tinyworld.shelf import tiny_search
 
     if not isinstance(answer, str):
         _wrong('Put the whole example into one text between """ and """.')
@@ -229,7 +229,7 @@ def _worked_example(answer: Any) -> str:
 @_exercise("02.1")
 def _keep(answer: Any) -> str:
     """A success filter: right and finished, by the marks that the trajectories carry."""
-    from .trajectory import Step, Trajectory
+    from .agent.trajectory import Step, Trajectory
 
     def played(name: str, correct: bool | None, state: str = "finished") -> Trajectory:
         step = Step.of("So it is The Jasin.", "finish", "The Jasin")
@@ -405,8 +405,8 @@ def _mask_of(answer: Any) -> str:
 @_exercise("03.4")
 def _leaks(answer: Any) -> str:
     """Trajectories that answer a held-out question, by its id or by its normalised words."""
-    from .tasks import Question
-    from .trajectory import Step, Trajectory
+    from .agent.tasks import Question
+    from .agent.trajectory import Step, Trajectory
 
     def played(number: str, text: str) -> Trajectory:
         return Trajectory(number, text, (Step.of("So", "finish", "x"),), answer="x")

@@ -14,15 +14,16 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from .artifacts import DATA, RUNS, provenance, register, shipped, tiny_questions
+from .agent.journal import Journal
+from .agent.prompting import load_prompt
+from .agent.rollouts import generate
+from .agent.tasks import save_questions
+from .agent.trajectory import write_trajectories
+from .artifacts import DATA, RUNS, provenance, register, shipped
 from .errors import FireActError
 from .evaluation import Outcome, read_outcomes, write_outcomes
 from .files import read_json, write_file
-from .formats import write_trajectories
-from .generate import generate
-from .journal import Journal
 from .local import LocalChat
-from .prompting import load_prompt, prompt_set
 from .study import (
     REFLEXION_SEARCH,
     STUDENTS,
@@ -39,7 +40,7 @@ from .study import (
     train_agent,
 )
 from .tables import draw_tuning, render_tables, study_tables
-from .tasks import save_questions
+from .tinyworld.shelf import prompt_set, tiny_questions
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .chat import Reply, Request
+from .agent.chat import Reply, Request
 from .errors import FireActError
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from .chat import Reply, Request
+from .agent.chat import Reply, Request
 from .errors import FireActError
 from .local import LocalChat
 

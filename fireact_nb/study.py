@@ -13,19 +13,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from .artifacts import RUNS, held_out_questions, read_manifest, shipped, tiny_questions, tiny_search
-from .episode import Settings
+from .agent.episode import Settings
+from .agent.prompting import load_prompt
+from .agent.rollouts import generate, successes
+from .agent.search import Bm25, Unreliable
+from .agent.trajectory import Trajectory, read_trajectories
+from .artifacts import RUNS, read_manifest, shipped
 from .errors import FireActError
 from .evaluation import Outcome, outcomes_of, read_outcomes, write_outcomes
 from .files import content_key, read_json, write_file
-from .formats import read_trajectories
-from .generate import generate, successes
 from .local import LocalChat
 from .mixing import mix, share_out
-from .prompting import load_prompt, prompt_set
-from .search import Bm25, Unreliable
+from .tinyworld.shelf import held_out_questions, prompt_set, tiny_questions, tiny_search
 from .training import Recipe, fine_tune
-from .trajectory import Trajectory
 
 STUDENTS = ("student", "student_code", "student_large", "student_large_code")
 MAIN = "student"  # the student of the experiments that the paper made with GPT-3.5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fireact_nb.tasks import normalize_answer
+from fireact_nb.agent.tasks import normalize_answer
 
 
 def cot_to_react(reply, form="Thought: {}\nAction: finish[{}]", strip=True, one_line=True):

@@ -6,7 +6,7 @@ from math import ceil
 from statistics import fmean, pstdev, pvariance
 from typing import Any
 
-from fireact_nb.tasks import normalize_answer
+from fireact_nb.agent.tasks import normalize_answer
 
 
 def em(answers, gold, count=len, write=normalize_answer, same=lambda said, wanted: said == wanted):

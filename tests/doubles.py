@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
-from fireact_nb.chat import Reply, Request
+from fireact_nb.agent.chat import Reply, Request
+from fireact_nb.agent.tasks import Question
 from fireact_nb.evaluation import Outcome
 from fireact_nb.study import Agent, Play, agents
-from fireact_nb.tasks import Question
 
 QUESTIONS = [
     Question(f"d{n:02}", f"Which colour is thing {n}?", f"colour {n % 3}", "hotpotqa", "dev")

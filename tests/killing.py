@@ -18,10 +18,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from fireact_nb.chat import Chat, Reply, Request
+from fireact_nb.agent.chat import Chat, Reply, Request
+from fireact_nb.agent.trajectory import Trajectory, read_trajectories
 from fireact_nb.files import content_key
-from fireact_nb.formats import read_trajectories
-from fireact_nb.trajectory import Trajectory
 
 TESTS = Path(__file__).parent
 

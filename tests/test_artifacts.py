@@ -10,20 +10,19 @@ from pathlib import Path
 import pytest
 
 from fireact_nb import artifacts
+from fireact_nb.agent.tasks import normalize_answer
 from fireact_nb.artifacts import (
     DATA,
     find_source,
     hash_path,
-    held_out_questions,
     provenance,
     read_manifest,
     register,
     shipped,
     stale_links,
-    tiny_questions,
 )
 from fireact_nb.errors import FireActError
-from fireact_nb.tasks import normalize_answer
+from fireact_nb.tinyworld.shelf import held_out_questions, tiny_questions
 
 
 @pytest.fixture

@@ -28,9 +28,10 @@ from servers import (
     says,
 )
 
-from fireact_nb.chat import LONGEST_WAIT, OpenAIChat, Reply, Request
+from fireact_nb.agent.chat import Reply, Request
 from fireact_nb.errors import FireActError
 from fireact_nb.files import content_key
+from fireact_nb.models.api import LONGEST_WAIT, OpenAIChat
 
 KEY = "sk-test-0123456789abcdefghijklmnop"
 

@@ -11,13 +11,12 @@ from types import SimpleNamespace
 import pytest
 from doubles import study_rows
 
-from fireact_nb import cli, generate, local, study
-from fireact_nb.artifacts import tiny_questions
+from fireact_nb import cli, local, study
+from fireact_nb.agent.prompting import Prompt, load_prompt
+from fireact_nb.agent.trajectory import Step, Trajectory, read_trajectories, write_trajectories
 from fireact_nb.evaluation import read_outcomes
-from fireact_nb.formats import read_trajectories, write_trajectories
-from fireact_nb.prompting import Prompt, load_prompt
 from fireact_nb.tables import render_tables, study_tables
-from fireact_nb.trajectory import Step, Trajectory
+from fireact_nb.tinyworld.shelf import tiny_questions
 
 COMMANDS = sorted(cli._COMMANDS)
 SOLVED = Trajectory(
@@ -194,7 +193,7 @@ def test_a_task_brings_its_questions_and_its_prompts(
             for q in questions
         ]
 
-    monkeypatch.setattr(generate, "generate", fake)
+    monkeypatch.setattr(rollouts, "generate", fake)
     monkeypatch.setattr(local, "LocalChat", lambda *_: SimpleNamespace(name="nobody"))
     out = tmp_path / ("o.csv.gz" if command == "evaluate" else "o.jsonl.gz")
     choice = ["--task", task] if task else []
@@ -218,7 +217,7 @@ def test_the_prompts_of_another_set_are_taken_when_they_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     played: list[Prompt] = []
-    monkeypatch.setattr(generate, "generate", lambda q, p, *_, **__: played.append(p) or [])
+    monkeypatch.setattr(rollouts, "generate", lambda q, p, *_, **__: played.append(p) or [])
     monkeypatch.setattr(local, "LocalChat", lambda *_: SimpleNamespace(name="nobody"))
     out = tmp_path / "o.jsonl"
     for more in ([], ["--prompts", "tiny"]):
@@ -375,7 +374,7 @@ def api(*more: object) -> list[object]:
 def test_a_paid_run_needs_a_yes_to_its_forecast(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(generate, "generate", lambda *_, **__: pytest.fail("it was begun"))
+    monkeypatch.setattr(rollouts, "generate", lambda *_, **__: pytest.fail("it was begun"))
     out = tmp_path / "o.jsonl"
     status = cli.main([*map(str, api("--prices", 2.5, 10, "--out", out))])
     printed = capsys.readouterr()

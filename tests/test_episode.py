@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fireact_nb.chat import Reply, Request
-from fireact_nb.episode import MAX_ROUNDS, Settings, play, read_answer
-from fireact_nb.prompting import Prompt, load_prompt
-from fireact_nb.tasks import Question
-from fireact_nb.trajectory import STATES, Trajectory, render_messages
+from fireact_nb.agent.chat import Reply, Request
+from fireact_nb.agent.episode import MAX_ROUNDS, Settings, play, read_answer
+from fireact_nb.agent.prompting import Prompt, load_prompt
+from fireact_nb.agent.tasks import Question
+from fireact_nb.agent.trajectory import STATES, Trajectory, render_messages
 
 QUESTION = Question("q1", "Who wrote Rain?", "Ann", "hotpotqa", "dev")
 REACT = Prompt("react", "test", ({"role": "system", "content": "Take turns."},))

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fireact_nb.agent.tasks import Question
+from fireact_nb.agent.trajectory import STATES, Step, Trajectory
 from fireact_nb.errors import FireActError
 from fireact_nb.evaluation import (
     Interval,
@@ -25,8 +27,6 @@ from fireact_nb.evaluation import (
     write_outcomes,
 )
 from fireact_nb.files import write_file
-from fireact_nb.tasks import Question
-from fireact_nb.trajectory import STATES, Step, Trajectory
 
 # The columns of design.md, in its order.
 COLUMNS = [

@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fireact_nb.agent.trajectory import Step, Trajectory, read_trajectories, write_trajectories
 from fireact_nb.errors import FireActError
 from fireact_nb.files import read_json, read_json_lines, read_text, write_file
-from fireact_nb.formats import read_trajectories, write_trajectories
-from fireact_nb.trajectory import Step, Trajectory
 
 TEXT = "Ann: Writer.\r\n\tBo — «City»\u2028of rain.\n" * 50
 

@@ -7,22 +7,22 @@ from dataclasses import replace
 
 import pytest
 
+from fireact_nb.agent.trajectory import Step, Trajectory, read_trajectories, write_trajectories
 from fireact_nb.errors import FireActError
 from fireact_nb.evaluation import accuracy
-from fireact_nb.formats import (
-    ALPACA_PROMPT,
+from fireact_nb.learning.formats import (
     alpaca_row,
     chat_row,
     export_alpaca,
     export_chat,
     export_sharegpt,
+)
+from fireact_nb.realworld.released import (
+    ALPACA_PROMPT,
     read_alpaca,
     read_chat,
     read_released_trajectories,
-    read_trajectories,
-    write_trajectories,
 )
-from fireact_nb.trajectory import Step, Trajectory
 
 CUE = "Now that I haven't solved the task within 5 steps, let me do a reflection."
 

@@ -12,13 +12,13 @@ import pytest
 from doubles import QUESTIONS, Dice, Pages
 from killing import kill_and_resume
 
-from fireact_nb.chat import Reply, Request
-from fireact_nb.episode import Settings
+from fireact_nb.agent.chat import Reply, Request
+from fireact_nb.agent.episode import Settings
+from fireact_nb.agent.journal import Journal
+from fireact_nb.agent.prompting import Prompt
+from fireact_nb.agent.rollouts import forecast, generate, successes
+from fireact_nb.agent.trajectory import Trajectory
 from fireact_nb.errors import FireActError
-from fireact_nb.generate import forecast, generate, successes
-from fireact_nb.journal import Journal
-from fireact_nb.prompting import Prompt
-from fireact_nb.trajectory import Trajectory
 
 BARE = Prompt("react", "test")
 FEW = QUESTIONS[:8]  # each record of a journal waits for the disk
@@ -244,10 +244,10 @@ SCRIPT = """
 import sys
 from doubles import QUESTIONS, Dice, Pages
 from killing import Recorded
-from fireact_nb.formats import write_trajectories
-from fireact_nb.generate import generate
-from fireact_nb.journal import Journal
-from fireact_nb.prompting import Prompt
+from fireact_nb.agent.trajectory import write_trajectories
+from fireact_nb.agent.rollouts import generate
+from fireact_nb.agent.journal import Journal
+from fireact_nb.agent.prompting import Prompt
 
 record, asked, result = sys.argv[1:]
 chat = Recorded(Dice(local=LOCAL, wait=0.04), asked)

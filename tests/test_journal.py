@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fireact_nb.agent.journal import Journal
 from fireact_nb.errors import FireActError
 from fireact_nb.files import content_key
-from fireact_nb.journal import Journal
 
 ROOT = Path(__file__).parents[1]
 posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals, users and limits")
@@ -162,7 +162,7 @@ def test_a_file_of_another_kind_is_left_alone(tmp_path: Path, content: str) -> N
 OPEN = """
     import sys
     from fireact_nb.errors import FireActError
-    from fireact_nb.journal import Journal
+    from fireact_nb.agent.journal import Journal
     try:
         Journal(sys.argv[1]).put("theirs", {})
     except FireActError as error:
@@ -210,7 +210,7 @@ def test_a_read_only_folder_is_refused_when_opened(tmp_path: Path) -> None:
     code = """
         import os, sys, tempfile
         from fireact_nb.errors import FireActError
-        from fireact_nb.journal import Journal
+        from fireact_nb.agent.journal import Journal
         folder = tempfile.mkdtemp()
         os.chmod(folder, 0o555)
         try:
@@ -237,7 +237,7 @@ def test_a_full_disk_is_explained_and_leaves_the_journal_sound(tmp_path: Path) -
     code = """
         import resource, sys
         from fireact_nb.errors import FireActError
-        from fireact_nb.journal import Journal
+        from fireact_nb.agent.journal import Journal
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))
         journal = Journal(sys.argv[1])
         journal.put("before", {"text": "x" * 500})
@@ -266,7 +266,7 @@ def test_threads_may_put_at_the_same_time_though_some_puts_fail(tmp_path: Path) 
     code = """
         import resource, sys, threading
         from fireact_nb.errors import FireActError
-        from fireact_nb.journal import Journal
+        from fireact_nb.agent.journal import Journal
 
         def work(name):
             for n in range(20):
@@ -296,7 +296,7 @@ def test_a_killed_run_loses_nothing_that_was_put(tmp_path: Path) -> None:
     path = tmp_path / "j.jsonl"
     code = """
         import sys
-        from fireact_nb.journal import Journal
+        from fireact_nb.agent.journal import Journal
         with Journal(sys.argv[1]) as journal:
             n = len(journal)
             while True:

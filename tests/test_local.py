@@ -16,8 +16,8 @@ import pytest
 import torch
 import transformers
 
+from fireact_nb.agent.chat import Request
 from fireact_nb.artifacts import DATA
-from fireact_nb.chat import Request
 from fireact_nb.errors import FireActError
 from fireact_nb.local import LocalChat, _OwnNoise, load_base
 

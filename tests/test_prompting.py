@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 
 from fireact_nb import prompting
-from fireact_nb.artifacts import held_out_questions, tiny_questions, tiny_search
+from fireact_nb.agent.prompting import FOLDER, METHODS, Prompt, load_prompt, parse_prompt
+from fireact_nb.agent.tasks import TASKS, Question, normalize_answer, score
+from fireact_nb.agent.trajectory import OBSERVATION, Message, Trajectory, parse_messages
 from fireact_nb.errors import FireActError
-from fireact_nb.prompting import FOLDER, METHODS, Prompt, load_prompt, parse_prompt, prompt_set
-from fireact_nb.tasks import TASKS, Question, normalize_answer, score
-from fireact_nb.trajectory import OBSERVATION, Message, Trajectory, parse_messages
+from fireact_nb.tinyworld.shelf import held_out_questions, prompt_set, tiny_questions, tiny_search
 
 PROMPTED = ("io", "cot", "react", "reflexion")
 # The methods of each task's prompts over the tiny world.

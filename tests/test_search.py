@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fireact_nb.artifacts import tiny_search
-from fireact_nb.search import NOTHING, Bm25, Unreliable
+from fireact_nb.agent.search import NOTHING, Bm25, Unreliable
+from fireact_nb.tinyworld.shelf import tiny_search
 
 PASSAGES = [
     "Silver Kenel: Film of 1999.",

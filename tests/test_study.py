@@ -14,14 +14,14 @@ import pytest
 from doubles import QUESTIONS, Pages, study_rows
 
 from fireact_nb import links, study
-from fireact_nb.artifacts import Artifact, shipped, tiny_questions
-from fireact_nb.chat import Reply, Request
+from fireact_nb.agent.chat import Reply, Request
+from fireact_nb.agent.prompting import load_prompt, parse_prompt
+from fireact_nb.agent.search import Bm25, Unreliable
+from fireact_nb.agent.trajectory import Step, Trajectory, read_trajectories, write_trajectories
+from fireact_nb.artifacts import Artifact, shipped
 from fireact_nb.errors import FireActError
 from fireact_nb.evaluation import read_outcomes
-from fireact_nb.formats import read_trajectories, write_trajectories
 from fireact_nb.links import LINKS, MODELS
-from fireact_nb.prompting import load_prompt, parse_prompt, prompt_set
-from fireact_nb.search import Bm25, Unreliable
 from fireact_nb.study import (
     COT,
     LIVE,
@@ -45,8 +45,8 @@ from fireact_nb.study import (
     shipped_agents,
 )
 from fireact_nb.tables import render_tables, study_tables
+from fireact_nb.tinyworld.shelf import prompt_set, tiny_questions
 from fireact_nb.training import Recipe, Training
-from fireact_nb.trajectory import Step, Trajectory
 
 GRID = agents()
 TASKS = {"hotpotqa", "strategyqa", "bamboogle", "mmlu"}

@@ -11,20 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fireact_nb.errors import FireActError
-from fireact_nb.tasks import (
+from fireact_nb.agent.tasks import (
     Question,
     exact_match,
     f1_score,
-    load_bamboogle,
-    load_hotpotqa,
-    load_mmlu,
     load_questions,
-    load_strategyqa,
     normalize_answer,
     save_questions,
     score,
 )
+from fireact_nb.errors import FireActError
+from fireact_nb.realworld.loaders import load_bamboogle, load_hotpotqa, load_mmlu, load_strategyqa
 
 # -- hotpot_evaluate_v1.py, word for word but for quotes and line breaks --------------------------
 

@@ -21,9 +21,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fireact_nb.artifacts import DATA, held_out_questions, tiny_questions, tiny_search
+from fireact_nb.agent.tasks import LETTERS, TASKS, score
+from fireact_nb.agent.trajectory import Message
+from fireact_nb.artifacts import DATA
 from fireact_nb.links import write_tokenizer, write_world
-from fireact_nb.tasks import LETTERS, TASKS, score
 from fireact_nb.tinyworld.questions import (
     HELD_OUT,
     Puzzle,
@@ -33,9 +34,9 @@ from fireact_nb.tinyworld.questions import (
     make_all_puzzles,
     make_questions,
 )
+from fireact_nb.tinyworld.shelf import held_out_questions, tiny_questions, tiny_search
 from fireact_nb.tinyworld.text import FRESH_SIZES, draw_style, found, open_library, write_documents
 from fireact_nb.tinyworld.world import SEED, World, make_world
-from fireact_nb.trajectory import Message
 
 Document = str | list[Message]
 Puzzles = dict[str, dict[str, list[Puzzle]]]  # by task and split

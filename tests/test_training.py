@@ -18,8 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_trajectory import ANY, STEPS
 
+from fireact_nb.agent.chat import Request
+from fireact_nb.agent.trajectory import Step, Trajectory
 from fireact_nb.artifacts import DATA
-from fireact_nb.chat import Request
 from fireact_nb.errors import FireActError
 from fireact_nb.local import LocalChat, describe, load_base, load_model
 from fireact_nb.training import (
@@ -34,7 +35,6 @@ from fireact_nb.training import (
     memory_needed,
     prepare,
 )
-from fireact_nb.trajectory import Step, Trajectory
 
 TOKENIZER = DATA / "tokenizer"
 BOOKS = [

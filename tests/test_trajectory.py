@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from fireact_nb.trajectory import (
+from fireact_nb.agent.trajectory import (
     STATES,
     Step,
     Trajectory,

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-from ..search import Bm25
-from ..tasks import LETTERS, Question
+from ..agent.search import Bm25
+from ..agent.tasks import LETTERS, Question
 from .world import Entity, World
 
 # How many questions each split of a task has. "pretrain" are head questions composed in the

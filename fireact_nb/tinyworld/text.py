@@ -16,8 +16,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
-from ..search import NOTHING, Bm25
-from ..trajectory import Message
+from ..agent.search import NOTHING, Bm25
+from ..agent.trajectory import Message
 from .questions import Puzzle, choice, draw_form, fill_form, make_all_puzzles
 from .world import Entity, World, make_world
 

@@ -46,16 +46,10 @@ quick = False  # smallest sizes, to see whether every cell runs
 # *hash* (a fingerprint of its content), so you know that it is what we measured.
 
 # %%
-from fireact_nb.artifacts import (
-    RUNS,
-    find_source,
-    held_out_questions,
-    shipped,
-    tiny_questions,
-    tiny_search,
-)
-from fireact_nb.formats import read_trajectories
+from fireact_nb.agent.trajectory import read_trajectories
+from fireact_nb.artifacts import RUNS, find_source, shipped
 from fireact_nb.profiles import load_profile
+from fireact_nb.tinyworld.shelf import held_out_questions, tiny_questions, tiny_search
 
 if quick:
     train_on, epochs, test_on = 24, 1, 16
@@ -111,7 +105,7 @@ for question in dev[:4]:
 # on.) Here is the first of the two:
 
 # %%
-from fireact_nb.prompting import load_prompt
+from fireact_nb.agent.prompting import load_prompt
 
 react = load_prompt("react", config.prompts)
 for message in react.messages[:8]:
@@ -122,7 +116,7 @@ for message in react.messages[:8]:
 # for it. **Before you run the cell:** how many searches will it need?
 
 # %%
-from fireact_nb.generate import generate
+from fireact_nb.agent.rollouts import generate
 from fireact_nb.local import LocalChat
 from fireact_nb.viewer import show
 
@@ -158,7 +152,7 @@ print(f"\n{sum(bool(e.correct) for e in live)} of {len(live)} right: measured in
 # the filter?
 
 # %%
-from fireact_nb.generate import successes
+from fireact_nb.agent.rollouts import successes
 
 kept = successes(written)
 print(f"{len(kept)} of {len(written)} pass the filter ({source.label})")

@@ -43,12 +43,13 @@ quick = False  # smallest sizes, to see whether every cell runs
 # earlier runs: yours, if you made some, else the shipped ones.
 
 # %%
-from fireact_nb.artifacts import find_source, shipped, tiny_questions, tiny_search
+from fireact_nb.artifacts import find_source, shipped
 from fireact_nb.evaluation import read_outcomes
 from fireact_nb.files import read_json
 from fireact_nb.local import LocalChat
 from fireact_nb.profiles import load_profile
 from fireact_nb.tables import Outcomes
+from fireact_nb.tinyworld.shelf import tiny_questions, tiny_search
 
 if quick:
     test_on = 8
@@ -78,7 +79,7 @@ print(f"{config}\ndev outcomes: {dev_source}\nstudy: {study_source}")
 # first two, as the model sees them.
 
 # %%
-from fireact_nb.prompting import load_prompt
+from fireact_nb.agent.prompting import load_prompt
 
 prompts = {m: load_prompt(m, config.prompts) for m in ("io", "cot", "react", "reflexion")}
 for method in ("io", "cot"):
@@ -112,8 +113,8 @@ for number, cue in prompts["reflexion"].cues.items():
 # `cut_turn`? What happens when the action cannot be read?
 
 # %%
-from fireact_nb.chat import Request
-from fireact_nb.trajectory import Step, Trajectory, clean_observation, cut_turn, parse_turn
+from fireact_nb.agent.chat import Request
+from fireact_nb.agent.trajectory import Step, Trajectory, clean_observation, cut_turn, parse_turn
 
 
 def run_agent(question, prompt, model, tool):
@@ -154,13 +155,14 @@ show(played, title="ReAct, by our own loop")
 # conversation goes, and because it read such conversations when it was pretrained. The verdict says
 # "not scored", because our loop does not know the right answer. An agent never does.
 #
-# The package's own loop is `fireact_nb.episode.play`. It has the same logic, and two more rules:
+# The package's own loop is `fireact_nb.agent.episode.play`. It has the same logic, and two more
+# rules:
 # two unreadable turns in a row end the episode, and so does a full *context* (the longest text that
 # the model can read). It also plays many questions side by side, which saves a lot of time. Does it
 # agree with ours?
 
 # %%
-from fireact_nb.generate import generate
+from fireact_nb.agent.rollouts import generate
 
 few = dev[:4]
 theirs = generate(few, prompts["react"], teacher, search, progress=False)
@@ -232,7 +234,7 @@ check("01.1", read_action)
 # ```
 #
 # A parser for real models has to forgive more: missing brackets, capitals, two actions in a line.
-# `fireact_nb.trajectory.parse_turn` does, and never raises an error.
+# `fireact_nb.agent.trajectory.parse_turn` does, and never raises an error.
 #
 # </details>
 

@@ -48,11 +48,12 @@ quick = False  # smallest sizes, to see whether every cell runs
 # some of your own, yours are taken.
 
 # %%
-from fireact_nb.artifacts import RUNS, find_source, shipped, tiny_questions, tiny_search
-from fireact_nb.formats import read_trajectories
+from fireact_nb.agent.trajectory import read_trajectories
+from fireact_nb.artifacts import RUNS, find_source, shipped
 from fireact_nb.local import LocalChat
 from fireact_nb.profiles import load_profile
 from fireact_nb.study import TEACHER_PLAYS
+from fireact_nb.tinyworld.shelf import tiny_questions, tiny_search
 
 if quick:
     play_react, play_cot, play_reflexion = 8, 8, 4
@@ -83,7 +84,7 @@ for task, method in TEACHER_PLAYS:
 # %%
 import random
 
-from fireact_nb.prompting import load_prompt
+from fireact_nb.agent.prompting import load_prompt
 
 asked = random.Random(seed).sample(tiny_questions("train")[1500:], play_react)
 prompts = {m: load_prompt(m, config.prompts) for m in ("cot", "react", "reflexion")}
@@ -97,7 +98,7 @@ print(f"{len(asked)} questions, such as: {asked[0].question}")
 # cell.
 
 # %%
-from fireact_nb.generate import forecast
+from fireact_nb.agent.rollouts import forecast
 
 prices = (price_prompt, price_completion)
 expected = forecast(asked, prompts["react"], prices)
@@ -139,8 +140,8 @@ class Turnstile:
 # second program that wants to write to it is refused, so that two runs never mix.
 
 # %%
-from fireact_nb.generate import generate
-from fireact_nb.journal import Journal
+from fireact_nb.agent.journal import Journal
+from fireact_nb.agent.rollouts import generate
 
 book = RUNS / "02" / "journal.jsonl"
 
@@ -247,7 +248,8 @@ check("02.1", keep)
 #     return [t for t in trajectories if t.correct and t.state == "finished"]
 # ```
 #
-# This is `fireact_nb.generate.successes`. The check is as important as the line: feed your filter
+# This is `fireact_nb.agent.rollouts.successes`. The check is as important as the line: feed your
+# filter
 # failures that look like successes, and see whether it lets them through.
 #
 # </details>
@@ -257,8 +259,8 @@ check("02.1", keep)
 # questions of the same kind, the true share would lie inside such an interval 95 times out of 100.
 
 # %%
+from fireact_nb.agent.rollouts import successes
 from fireact_nb.evaluation import wilson
-from fireact_nb.generate import successes
 
 
 def share_kept(trajectories):
@@ -738,7 +740,7 @@ check("02.3", price_of)
 # explicit yes, a journal, and a cap on the spending:
 #
 # ```python
-# from fireact_nb.chat import OpenAIChat
+# from fireact_nb.models.api import OpenAIChat
 #
 # strong = OpenAIChat("name-of-a-model", prices=(1.0, 4.0))  # your provider's prices
 # few = asked[:20]  # a pilot first
@@ -762,7 +764,7 @@ check("02.3", price_of)
 # not touched.
 
 # %%
-from fireact_nb.formats import write_trajectories
+from fireact_nb.agent.trajectory import write_trajectories
 
 mine = RUNS / "02" / "teacher_react.jsonl"
 before = read_trajectories(mine) if mine.exists() else []

@@ -49,10 +49,10 @@ quick = False  # smallest sizes, to see whether every cell runs
 # %%
 from dataclasses import replace
 
+from fireact_nb.agent.rollouts import successes
+from fireact_nb.agent.trajectory import read_trajectories
 from fireact_nb.artifacts import RUNS, find_source, provenance, shipped
 from fireact_nb.evaluation import read_outcomes
-from fireact_nb.formats import read_trajectories
-from fireact_nb.generate import successes
 from fireact_nb.mixing import mix
 from fireact_nb.profiles import load_profile
 
@@ -212,7 +212,7 @@ with torch.no_grad():
 # surprised the student is by the words it should have written.)
 
 # %%
-from fireact_nb.artifacts import held_out_questions
+from fireact_nb.tinyworld.shelf import held_out_questions
 from fireact_nb.training import encode
 
 chosen = mix({group: kept}, {group: train_on}, seed, held_out=held_out_questions())
@@ -634,12 +634,12 @@ print(forecast_training(student, chosen, recipes["student, live qlora"]))
 # prompt, and the search tool.
 
 # %%
-from fireact_nb.artifacts import tiny_questions, tiny_search
+from fireact_nb.agent.prompting import load_prompt
+from fireact_nb.agent.rollouts import generate
 from fireact_nb.evaluation import outcomes_of
-from fireact_nb.generate import generate
 from fireact_nb.local import LocalChat
-from fireact_nb.prompting import load_prompt
 from fireact_nb.study import BARE_BATCH
+from fireact_nb.tinyworld.shelf import tiny_questions, tiny_search
 from fireact_nb.training import fine_tune
 
 dev, prompt = tiny_questions("dev", test_on), load_prompt("fireact", config.prompts)

@@ -48,12 +48,13 @@ quick = False  # smallest sizes, to see whether every cell runs
 
 # %%
 from fireact_nb import study
-from fireact_nb.artifacts import find_source, provenance, shipped, tiny_questions, tiny_search
+from fireact_nb.agent.rollouts import successes
+from fireact_nb.agent.trajectory import read_trajectories
+from fireact_nb.artifacts import find_source, provenance, shipped
 from fireact_nb.evaluation import read_outcomes
-from fireact_nb.formats import read_trajectories
-from fireact_nb.generate import successes
 from fireact_nb.profiles import load_profile
 from fireact_nb.tables import Outcomes
+from fireact_nb.tinyworld.shelf import tiny_questions, tiny_search
 
 if quick:
     train_on, epochs, test_on, replay_on, stuck_on = 24, 1, 8, 8, 4
@@ -90,9 +91,9 @@ print(f"ReAct trajectories: {own if enough else 'the shipped ones, yours are too
 # %%
 from statistics import fmean
 
+from fireact_nb.agent.trajectory import unify
 from fireact_nb.local import LocalChat
 from fireact_nb.training import encode
-from fireact_nb.trajectory import unify
 
 tokenizer = LocalChat(shipped(config.student)).tokenizer
 learnt = {}
@@ -173,8 +174,8 @@ check("05.1", counts_for)
 # checks that no dev or test question slipped in. We build the mix of our live student:
 
 # %%
-from fireact_nb.artifacts import held_out_questions
 from fireact_nb.mixing import mix, share_out
+from fireact_nb.tinyworld.shelf import held_out_questions
 
 counts = share_out(dict(study.MIXES["react+cot"]), train_on)
 train = mix({name: sources[name] for name in counts}, counts, seed, held_out_questions())
@@ -262,9 +263,9 @@ for name in order:
 # punctuation.
 
 # %%
+from fireact_nb.agent.prompting import load_prompt
+from fireact_nb.agent.rollouts import generate
 from fireact_nb.evaluation import accuracy, outcomes_of, tolerance_band
-from fireact_nb.generate import generate
-from fireact_nb.prompting import load_prompt
 
 bare = load_prompt("fireact")  # no instruction, no examples
 

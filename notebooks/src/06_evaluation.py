@@ -50,13 +50,14 @@ quick = False  # smallest sizes, to see whether every cell runs
 
 # %%
 from fireact_nb import study
-from fireact_nb.artifacts import find_source, provenance, shipped, tiny_questions, tiny_search
+from fireact_nb.agent.rollouts import successes
+from fireact_nb.agent.trajectory import read_trajectories
+from fireact_nb.artifacts import find_source, provenance, shipped
 from fireact_nb.evaluation import read_outcomes
 from fireact_nb.files import read_json
-from fireact_nb.formats import read_trajectories
-from fireact_nb.generate import successes
 from fireact_nb.profiles import load_profile
 from fireact_nb.tables import Outcomes
+from fireact_nb.tinyworld.shelf import tiny_questions, tiny_search
 
 if quick:
     train_on, epochs, test_on, prompted_on, replay_on = 8, 1, 6, 3, 3
@@ -97,7 +98,7 @@ for name in ("question_id", "agent", "answer", "correct", "state", "rounds", "pr
 # matches? Which gets an F1 that it does not deserve?
 
 # %%
-from fireact_nb.tasks import exact_match, f1_score, normalize_answer
+from fireact_nb.agent.tasks import exact_match, f1_score, normalize_answer
 
 pairs = [("the Golden Jatin!", "Golden Jatin"), ("Golden", "Golden Jatin")]
 pairs += [("It is Golden Jatin", "Golden Jatin"), ("Golden Jasin", "Golden Jatin")]
@@ -155,7 +156,7 @@ check("06.1", em)
 #
 # ```python
 # from fireact_nb.exercises import check
-# from fireact_nb.tasks import normalize_answer
+# from fireact_nb.agent.tasks import normalize_answer
 #
 #
 # def em(answers, gold):
@@ -461,8 +462,9 @@ print(f"{MAIN}, training: {results.training(tuned(MAIN, 'react'))} ({costs_sourc
 # %%
 from dataclasses import replace
 
-from fireact_nb.artifacts import RUNS, held_out_questions
+from fireact_nb.artifacts import RUNS
 from fireact_nb.mixing import mix
+from fireact_nb.tinyworld.shelf import held_out_questions
 from fireact_nb.training import fine_tune
 
 group = "hotpotqa react"
@@ -483,11 +485,11 @@ for name in list(masks)[:cells]:
 # query, so anyone can repeat the run.
 
 # %%
-from fireact_nb.episode import Settings
+from fireact_nb.agent.episode import Settings
+from fireact_nb.agent.prompting import load_prompt
+from fireact_nb.agent.rollouts import generate
 from fireact_nb.evaluation import outcomes_of
-from fireact_nb.generate import generate
 from fireact_nb.local import LocalChat
-from fireact_nb.prompting import load_prompt
 
 bare = load_prompt("fireact")  # no instruction, no examples
 

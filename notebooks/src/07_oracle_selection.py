@@ -45,11 +45,12 @@ quick = False  # smallest sizes, to see whether every cell runs
 # Nothing is played here: everything below is arithmetic on that table.
 
 # %%
-from fireact_nb.artifacts import find_source, tiny_questions
+from fireact_nb.artifacts import find_source
 from fireact_nb.evaluation import read_outcomes
 from fireact_nb.files import read_json
 from fireact_nb.profiles import load_profile
 from fireact_nb.tables import Outcomes
+from fireact_nb.tinyworld.shelf import tiny_questions
 
 if quick:
     splits = 4

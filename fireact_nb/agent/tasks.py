@@ -5,19 +5,17 @@ Knows the four tasks of the paper and the official HotpotQA metrics; knows no ag
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import re
 import string
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from .errors import FireActError
-from .files import read_json, read_json_lines, read_text, write_file
+from ..errors import FireActError
+from ..files import read_json_lines, write_file
 
 TASKS = ("hotpotqa", "bamboogle", "strategyqa", "mmlu")
 LETTERS = "ABCD"
@@ -39,9 +37,6 @@ class Question:
     type: str = ""
     head: bool | None = None
     meta: Mapping[str, Any] = field(default_factory=dict, hash=False)
-
-
-# -- metrics ------------------------------------------------------------------------------------
 
 
 def normalize_answer(text: str) -> str:
@@ -125,8 +120,6 @@ def _plain(text: str) -> str:
     return " ".join(text.casefold().split()).removesuffix(".")
 
 
-# -- files --------------------------------------------------------------------------------------
-
 _REQUIRED = ("id", "question", "answer", "task", "split")
 _FIELDS = {f.name for f in fields(Question)}
 
@@ -137,7 +130,7 @@ def load_questions(path: str | Path) -> list[Question]:
     for number, row in read_json_lines(path):
         where = f"{path}, line {number}"
         for name in _REQUIRED:
-            _text(row, name, where)
+            text_field(row, name, where)
         if row.keys() - _FIELDS:
             raise FireActError(
                 f"{where} has a field {min(row.keys() - _FIELDS)!r} that a question does not have. "
@@ -167,127 +160,10 @@ def save_questions(path: str | Path, questions: Iterable[Question]) -> None:
     write_file(path, "".join(lines))
 
 
-def load_hotpotqa(path: str | Path, split: str = "dev") -> list[Question]:
-    """HotpotQA in the authors' simplified JSON: a list of {question, answer, type}.
-
-    A question's id holds its place in the list, which is how the released trajectories name it.
-    """
-    return [
-        Question(
-            f"hotpotqa:{split}:{n}",
-            _text(row, "question", where),
-            _text(row, "answer", where),
-            "hotpotqa",
-            split,
-            _text(row, "type", where),
-        )
-        for n, where, row in _entries(path)
-    ]
-
-
-def load_strategyqa(path: str | Path, split: str = "dev") -> list[Question]:
-    """StrategyQA's JSON: a list of {qid, question, answer}; true becomes "yes", false "no"."""
-    questions = []
-    for _, where, row in _entries(path):
-        if not isinstance(row.get("answer"), bool):
-            raise FireActError(
-                f"{where} needs an 'answer' that is true or false. StrategyQA's test file has "
-                "none: use train or dev."
-            )
-        answer = "yes" if row["answer"] else "no"
-        id = f"strategyqa:{split}:{_text(row, 'qid', where)}"
-        questions.append(
-            Question(id, _text(row, "question", where), answer, "strategyqa", split, "yes/no")
-        )
-    return questions
-
-
-def load_bamboogle(path: str | Path) -> list[Question]:
-    """Bamboogle's CSV with the columns Question and Answer: 125 questions, for testing only."""
-    rows = list(_csv_rows(path, 2))
-    if [cell.strip() for cell in rows[0][1]] != ["Question", "Answer"]:
-        raise FireActError(
-            f"{rows[0][0]} should be the header 'Question,Answer'. Check that this is Bamboogle's "
-            "CSV."
-        )
-    return [
-        Question(f"bamboogle:test:{n}", question, answer, "bamboogle", "test", "bridge")
-        for n, (_, (question, answer)) in enumerate(rows[1:])
-    ]
-
-
-def load_mmlu(folder: str | Path) -> list[Question]:
-    """MMLU's folder of <subject>_<split>.csv: question, four options, letter; no header.
-
-    The options become part of the question, one a line; `type` is the subject.
-    """
-    files = sorted(Path(folder).glob("*.csv"))
-    if not files:
-        raise FireActError(
-            f"There is no CSV file in {folder}. Give the folder that holds MMLU's files such as "
-            "anatomy_dev.csv."
-        )
-    questions = []
-    for path in files:
-        subject, _, split = path.stem.rpartition("_")
-        if not subject:
-            raise FireActError(
-                f"{path} is not named <subject>_<split>.csv as MMLU's files are. Rename or move it."
-            )
-        for n, (where, (stem, *options, letter)) in enumerate(_csv_rows(path, 6)):
-            if letter.strip() not in tuple(LETTERS):
-                raise FireActError(
-                    f"{where} ends in {letter!r}, not in A, B, C or D. Download the file again."
-                )
-            lines = [f"{mark}. {text}" for mark, text in zip(LETTERS, options, strict=True)]
-            questions.append(
-                Question(
-                    f"mmlu:{split}:{subject}:{n}",
-                    "\n".join([stem, *lines]),
-                    letter.strip(),
-                    "mmlu",
-                    split,
-                    subject,
-                    meta={"options": options},
-                )
-            )
-    return questions
-
-
-def _entries(path: str | Path) -> Iterator[tuple[int, str, dict[str, Any]]]:
-    for n, row in enumerate(read_json(path)):
-        where = f"{path}, entry {n}"
-        if not isinstance(row, dict):
-            raise FireActError(
-                f"{where} should be a JSON object, not {str(row)[:40]!r}. Check that this is the "
-                "file you meant."
-            )
-        yield n, where, row
-
-
-def _text(row: Mapping[str, Any], name: str, where: str) -> str:
+def text_field(row: Mapping[str, Any], name: str, where: str) -> str:
     if not isinstance(row.get(name), str) or not row[name]:
         raise FireActError(
             f"{where} needs a text {name!r}, but has {row.get(name)!r}. Mend the entry, or "
             "download the file again."
         )
     return row[name]
-
-
-def _csv_rows(path: str | Path, width: int) -> Iterator[tuple[str, list[str]]]:
-    # strict: an unclosed quote would otherwise swallow the rest of the file without a word
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
-    try:
-        for row in reader:
-            where = f"{path}, line {reader.line_num}"
-            if row and (len(row) != width or not row[0].strip() or not row[-1].strip()):
-                raise FireActError(
-                    f"{where} should hold {width} filled columns but reads {str(row)[:60]!r}. "
-                    "Download the file again."
-                )
-            if row:
-                yield where, row
-    except csv.Error as error:
-        raise FireActError(
-            f"{path}, line {reader.line_num} is not whole CSV ({error}). Download the file again."
-        ) from error

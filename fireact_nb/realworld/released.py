@@ -1,7 +1,6 @@
-"""Trajectories as files: our own JSON lines, training formats, and the authors' released files.
+"""The authors' released files: trajectories they trained on, and episodes of their agents.
 
-Knows file layouts; the conversation and its plain text are rendered and parsed in `trajectory`.
-Does not choose what to train on.
+Knows file layouts; the conversation and its plain text are parsed in `agent.trajectory`.
 
 An imported row often closes with the environment's "Observation: Episode finished, reward = True".
 It is no part of the unified form, which ends with the finish turn, but it is kept word for word
@@ -10,25 +9,14 @@ in `meta["ending"]`, so `chat_row` and `alpaca_row` give back every imported row
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .errors import FireActError
-from .files import read_json, read_json_lines, write_file
-from .trajectory import (
-    OBSERVATION,
-    Message,
-    Trajectory,
-    parse_messages,
-    parse_text,
-    render_messages,
-    render_text,
-    unify,
-)
+from ..agent.trajectory import OBSERVATION, Message, Trajectory, parse_messages, parse_text
+from ..errors import FireActError
+from ..files import read_json, read_json_lines
 
 # The wrapper of Stanford Alpaca around a question, as in the released Llama trajectories.
 ALPACA_PROMPT = (
@@ -38,107 +26,6 @@ ALPACA_PROMPT = (
 _BEFORE, _BETWEEN = ALPACA_PROMPT.split("{question}")
 _ENDING = re.compile(r"Observation: Episode finished, reward = (True|False|1|0)\s*")
 _CUE = re.compile(r"haven't solved the task within \d+ steps")
-
-
-# -- our own files ------------------------------------------------------------------------------
-
-
-def write_trajectories(path: str | Path, trajectories: Iterable[Trajectory]) -> None:
-    """Write trajectories as JSON lines, whole, with every field."""
-    write_file(path, "".join(t.to_json() + "\n" for t in trajectories))
-
-
-def read_trajectories(path: str | Path) -> list[Trajectory]:
-    """Trajectories from the JSON lines that `write_trajectories` makes."""
-    trajectories = []
-    for number, row in read_json_lines(path):
-        try:
-            trajectories.append(Trajectory.from_json(json.dumps(row)))
-        except (TypeError, KeyError, ValueError, AttributeError) as error:
-            raise FireActError(
-                f"{path}, line {number} is not a trajectory ({error}). Remove the line, or read "
-                "the file with the reader for its format (read_chat, read_alpaca)."
-            ) from error
-    return trajectories
-
-
-# -- exports ------------------------------------------------------------------------------------
-
-
-def chat_row(trajectory: Trajectory) -> dict[str, list[Message]]:
-    """The OpenAI chat row of a trajectory; an imported one comes out as it came in."""
-    messages = render_messages(trajectory)
-    if "ending" in trajectory.meta:
-        messages.append({"role": "user", "content": trajectory.meta["ending"]})
-    return {"messages": messages}
-
-
-def alpaca_row(trajectory: Trajectory) -> dict[str, str]:
-    """The Alpaca row of a trajectory; an imported one comes out as it came in."""
-    output = render_text(trajectory.steps)
-    if "ending" in trajectory.meta:
-        output += "\n" + trajectory.meta["ending"]
-    return {"instruction": trajectory.question, "input": "", "output": output}
-
-
-def export_chat(trajectories: Iterable[Trajectory], path: str | Path) -> None:
-    """OpenAI fine-tuning JSON lines: {"messages": [...]}, each ending with the finish turn.
-
-    Every trajectory is unified first. An unfinished one is a FireActError: it has nothing to teach
-    as its last turn.
-    """
-    rows = [chat_row(t) for t in _ready(trajectories)]
-    write_file(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-
-
-def export_alpaca(trajectories: Iterable[Trajectory], path: str | Path) -> None:
-    """Alpaca JSON: a list of {"instruction", "input", "output"}, each ending with the finish turn.
-
-    Observations are part of "output", so a trainer of Alpaca files puts loss on them, as the
-    authors' did; export_chat and export_sharegpt keep them apart.
-    """
-    rows = [alpaca_row(t) for t in _ready(trajectories)]
-    write_file(path, json.dumps(rows, ensure_ascii=False, indent=4) + "\n")
-
-
-def export_sharegpt(trajectories: Iterable[Trajectory], path: str | Path) -> None:
-    """LLaMA-Factory's sharegpt JSON, and the file's entry in dataset_info.json beside it.
-
-    The data set is named after the file; other entries of dataset_info.json stay.
-    """
-    path = Path(path)
-    rows = [chat_row(t) for t in _ready(trajectories)]
-    catalogue = path.with_name("dataset_info.json")
-    entries = read_json(catalogue, dict) if catalogue.exists() else {}
-    entries[path.stem] = {
-        "file_name": path.name,
-        "formatting": "sharegpt",
-        "columns": {"messages": "messages"},
-        "tags": {
-            "role_tag": "role",
-            "content_tag": "content",
-            "user_tag": "user",
-            "assistant_tag": "assistant",
-            "system_tag": "system",
-        },
-    }
-    write_file(path, json.dumps(rows, ensure_ascii=False, indent=1) + "\n")
-    write_file(catalogue, json.dumps(entries, ensure_ascii=False, indent=2) + "\n")
-
-
-def _ready(trajectories: Iterable[Trajectory]) -> Iterator[Trajectory]:
-    for trajectory in trajectories:
-        if trajectory.state != "finished" or trajectory.answer is None:
-            raise FireActError(
-                f"The trajectory {trajectory.id} has no answer (state: {trajectory.state}), so it "
-                "cannot end with the finish turn. Leave unfinished trajectories out of the "
-                "training set."
-            )
-        meta = {k: v for k, v in trajectory.meta.items() if k != "ending"}
-        yield replace(unify(trajectory), meta=meta)
-
-
-# -- imports ------------------------------------------------------------------------------------
 
 
 def read_chat(path: str | Path, task: str = "") -> list[Trajectory]:

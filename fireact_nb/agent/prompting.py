@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from .errors import FireActError
+from ..errors import FireActError
 from .trajectory import OBSERVATION, Message, parse_text, render_messages
 
 FOLDER = Path(__file__).parent / "prompts"
@@ -70,11 +70,6 @@ def load_prompt(method: str, name: str = "tiny") -> Prompt:
             f"The sets are: {', '.join(sets)}."
         )
     return parse_prompt(path.read_text(encoding="utf-8"), method, name)
-
-
-def prompt_set(task: str) -> str:
-    """The tiny world's prompts for a task; Bamboogle is asked like HotpotQA, as in the paper."""
-    return f"tiny_{task}" if task in ("strategyqa", "mmlu") else "tiny"
 
 
 def parse_prompt(text: str, method: str, name: str) -> Prompt:

@@ -15,7 +15,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from .errors import FireActError
+from ..errors import FireActError
 
 _OPENING = b'{"key": "'  # how every record begins: tells a torn record from a file of another kind
 _FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))

@@ -6,9 +6,9 @@ Does not know who wrote it, how an answer is scored, or how search works.
 The unified form is a conversation::
 
     user       the question
-    assistant  Thought: ...\\nAction: search[...]
+    assistant  Thought: ...\nAction: search[...]
     user       Observation: ...
-    assistant  Thought: ...\\nAction: finish[...]
+    assistant  Thought: ...\nAction: finish[...]
 
 Everything else (plain text, Alpaca, ShareGPT) renders this conversation.
 """
@@ -19,7 +19,11 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any, Literal
+
+from ..errors import FireActError
+from ..files import read_json_lines, write_file
 
 STATES: tuple[str, ...] = (
     "finished",
@@ -290,3 +294,22 @@ def unify(trajectory: Trajectory) -> Trajectory:
         answer = answer.replace("[", "(").replace("]", ")")
         step = Step.of(reasoning, "finish", answer)
     return replace(trajectory, steps=(step,), answer=answer)
+
+
+def write_trajectories(path: str | Path, trajectories: Iterable[Trajectory]) -> None:
+    """Write trajectories as JSON lines, whole, with every field."""
+    write_file(path, "".join(t.to_json() + "\n" for t in trajectories))
+
+
+def read_trajectories(path: str | Path) -> list[Trajectory]:
+    """Trajectories from the JSON lines that `write_trajectories` makes."""
+    trajectories = []
+    for number, row in read_json_lines(path):
+        try:
+            trajectories.append(Trajectory.from_json(json.dumps(row)))
+        except (TypeError, KeyError, ValueError, AttributeError) as error:
+            raise FireActError(
+                f"{path}, line {number} is not a trajectory ({error}). Remove the line, or read "
+                "the file with the reader for its format (read_chat, read_alpaca)."
+            ) from error
+    return trajectories

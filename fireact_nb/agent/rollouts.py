@@ -13,10 +13,10 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from threading import Lock
 
+from ..errors import FireActError
+from ..files import content_key
 from .chat import Chat, Reply, Request
 from .episode import Episode, Settings, play
-from .errors import FireActError
-from .files import content_key
 from .journal import Journal
 from .prompting import Prompt
 from .search import Search

@@ -1,0 +1,1 @@
+"""Trajectories in, an adapter out. Does not know how the result is measured."""

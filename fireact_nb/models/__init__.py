@@ -1,0 +1,1 @@
+"""What answers: models behind an API, and models on this machine."""

@@ -1,0 +1,1 @@
+"""The real questions and the authors' released files."""
