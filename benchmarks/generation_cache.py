@@ -11,10 +11,10 @@ import time
 import torch
 from transformers import DynamicCache
 
-from fireact_nb import local
 from fireact_nb.agent.prompting import load_prompt
 from fireact_nb.agent.rollouts import generate
 from fireact_nb.artifacts import shipped
+from fireact_nb.models import local
 from fireact_nb.tinyworld.shelf import tiny_questions, tiny_search
 
 
@@ -31,7 +31,7 @@ def main() -> None:
     torch.set_num_threads(1)
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 64
     ours, our_words = play(count)
-    local._make_cache = lambda config: DynamicCache(config=config)
+    local.make_cache = lambda config: DynamicCache(config=config)
     theirs, their_words = play(count)
     same = sum(a == b for a, b in zip(our_words, their_words, strict=False))
     print(f"ours {ours:.1f} s, DynamicCache {theirs:.1f} s: {theirs / ours:.2f} times as fast;")

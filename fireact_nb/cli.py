@@ -249,8 +249,8 @@ def _generate(options: argparse.Namespace) -> None:
     from .agent.prompting import load_prompt
     from .agent.rollouts import forecast, generate, successes
     from .agent.trajectory import write_trajectories
-    from .local import LocalChat
     from .models.api import OpenAIChat, is_loopback
+    from .models.local import LocalChat
     from .tinyworld.shelf import prompt_set, tiny_search
 
     questions = _questions(options)
@@ -309,7 +309,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     from .agent.prompting import load_prompt
     from .agent.rollouts import generate
     from .evaluation import accuracy, outcomes_of, write_outcomes
-    from .local import LocalChat
+    from .models.local import LocalChat
     from .tinyworld.shelf import prompt_set, tiny_search
 
     questions = _questions(options)
@@ -325,8 +325,8 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _serve(options: argparse.Namespace) -> None:
-    from .local import LocalChat
-    from .serve import serve
+    from .models.local import LocalChat
+    from .models.server import serve
 
     path = _model_path(options.model)
     serve(LocalChat(path, options.adapter), path.name, port=options.port)

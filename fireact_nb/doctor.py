@@ -26,7 +26,8 @@ from .agent.rollouts import generate
 from .artifacts import DATA, ROOT, RUNS, shipped, stale_links
 from .errors import FireActError
 from .files import read_json, read_text, write_file
-from .local import LocalChat, quiet_libraries
+from .models.local import LocalChat
+from .models.weights import quiet_libraries
 from .series import NOTEBOOKS, sources
 from .study import BARE_BATCH, MAIN
 from .tinyworld.shelf import tiny_questions, tiny_search

@@ -23,7 +23,7 @@ from .artifacts import DATA, RUNS, provenance, register, shipped
 from .errors import FireActError
 from .evaluation import Outcome, read_outcomes, write_outcomes
 from .files import read_json, write_file
-from .local import LocalChat
+from .models.local import LocalChat
 from .study import (
     REFLEXION_SEARCH,
     STUDENTS,

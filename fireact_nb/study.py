@@ -22,8 +22,8 @@ from .artifacts import RUNS, read_manifest, shipped
 from .errors import FireActError
 from .evaluation import Outcome, outcomes_of, read_outcomes, write_outcomes
 from .files import content_key, read_json, write_file
-from .local import LocalChat
 from .mixing import mix, share_out
+from .models.local import LocalChat
 from .tinyworld.shelf import held_out_questions, prompt_set, tiny_questions, tiny_search
 from .training import Recipe, fine_tune
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from .agent.trajectory import Message, Trajectory, render_messages
 from .errors import FireActError
 from .files import content_key, read_json, write_file
-from .local import describe, load_base, quiet_libraries
+from .models.weights import describe, load_base, quiet_libraries
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -19,7 +19,9 @@ import transformers
 from fireact_nb.agent.chat import Request
 from fireact_nb.artifacts import DATA
 from fireact_nb.errors import FireActError
-from fireact_nb.local import LocalChat, _OwnNoise, load_base
+from fireact_nb.models.local import LocalChat, _OwnNoise
+from fireact_nb.models.quirks import _ROOM_AHEAD, make_cache, repair_nf4
+from fireact_nb.models.weights import load_base
 
 TOKENIZER = Path(__file__).parents[1] / "data" / "tokenizer"
 EXAMPLES = "Question: Where was the mother of Tom born?\nThought: I search for Tom.\n" * 3
@@ -363,10 +365,8 @@ def test_the_roomy_cache_holds_what_a_plain_one_holds():
     """Whatever is cut off, repeated or added, also past the room that was left."""
     from transformers import DynamicCache
 
-    from fireact_nb.local import _ROOM_AHEAD, _make_cache
-
     model, _ = tiny_model()
-    roomy, plain = _make_cache(model.config), DynamicCache(config=model.config)
+    roomy, plain = make_cache(model.config), DynamicCache(config=model.config)
     torch.manual_seed(0)
     for step, size in enumerate((5, 1, 1, _ROOM_AHEAD + 3, 1, 2, 1)):
         batch = 3 if step >= 2 else 1
@@ -388,10 +388,8 @@ def test_every_block_of_nf4_gets_its_own_scale(rows: int, columns: int):
     """Also where rows are no whole blocks, which bitsandbytes 0.50.2 gets wrong on AVX-512 CPUs."""
     from bitsandbytes.functional import dequantize_4bit, get_4bit_type, quantize_4bit
 
-    from fireact_nb.local import _mend_nf4
-
     for _ in range(2):  # mended twice is mended once
-        _mend_nf4()
+        repair_nf4()
     torch.manual_seed(0)
     weight = torch.randn(rows, columns) * torch.logspace(-2, 2, rows)[:, None]
     packed, state = quantize_4bit(weight, blocksize=64, quant_type="nf4")

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from fireact_nb import prompting
+from fireact_nb.agent import prompting
 from fireact_nb.agent.prompting import FOLDER, METHODS, Prompt, load_prompt, parse_prompt
 from fireact_nb.agent.tasks import TASKS, Question, normalize_answer, score
 from fireact_nb.agent.trajectory import OBSERVATION, Message, Trajectory, parse_messages

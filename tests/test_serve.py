@@ -17,11 +17,11 @@ from pathlib import Path
 import pytest
 from test_local import EXAMPLES, QUESTIONS, ask, same, tiny_chat
 
-from fireact_nb import serve as serve_module
 from fireact_nb.errors import FireActError
-from fireact_nb.local import LocalChat
+from fireact_nb.models import server as serve_module
 from fireact_nb.models.api import OpenAIChat
-from fireact_nb.serve import make_app, serve, start_server
+from fireact_nb.models.local import LocalChat
+from fireact_nb.models.server import make_app, serve, start_server
 
 STUDENT = Path(__file__).parents[1] / "data" / "models" / "student"
 NAME = "tiny-student"

@@ -22,7 +22,8 @@ from fireact_nb.agent.chat import Request
 from fireact_nb.agent.trajectory import Step, Trajectory
 from fireact_nb.artifacts import DATA
 from fireact_nb.errors import FireActError
-from fireact_nb.local import LocalChat, describe, load_base, load_model
+from fireact_nb.models.local import LocalChat
+from fireact_nb.models.weights import describe, load_base, load_model
 from fireact_nb.training import (
     Example,
     Recipe,

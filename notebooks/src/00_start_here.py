@@ -117,7 +117,7 @@ for message in react.messages[:8]:
 
 # %%
 from fireact_nb.agent.rollouts import generate
-from fireact_nb.local import LocalChat
+from fireact_nb.models.local import LocalChat
 from fireact_nb.viewer import show
 
 teacher = LocalChat(shipped(config.teacher))

@@ -46,7 +46,7 @@ quick = False  # smallest sizes, to see whether every cell runs
 from fireact_nb.artifacts import find_source, shipped
 from fireact_nb.evaluation import read_outcomes
 from fireact_nb.files import read_json
-from fireact_nb.local import LocalChat
+from fireact_nb.models.local import LocalChat
 from fireact_nb.profiles import load_profile
 from fireact_nb.tables import Outcomes
 from fireact_nb.tinyworld.shelf import tiny_questions, tiny_search

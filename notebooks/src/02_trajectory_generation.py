@@ -50,7 +50,7 @@ quick = False  # smallest sizes, to see whether every cell runs
 # %%
 from fireact_nb.agent.trajectory import read_trajectories
 from fireact_nb.artifacts import RUNS, find_source, shipped
-from fireact_nb.local import LocalChat
+from fireact_nb.models.local import LocalChat
 from fireact_nb.profiles import load_profile
 from fireact_nb.study import TEACHER_PLAYS
 from fireact_nb.tinyworld.shelf import tiny_questions, tiny_search

@@ -90,7 +90,7 @@ print(f"study: {study_source}\nlive cells: {provenance('live')}")
 # with $r = 8$, what share of the student's weights will LoRA train?
 
 # %%
-from fireact_nb.local import load_base
+from fireact_nb.models.weights import load_base
 
 network, tokenizer = load_base(student)
 network = network.float()
@@ -637,7 +637,7 @@ print(forecast_training(student, chosen, recipes["student, live qlora"]))
 from fireact_nb.agent.prompting import load_prompt
 from fireact_nb.agent.rollouts import generate
 from fireact_nb.evaluation import outcomes_of
-from fireact_nb.local import LocalChat
+from fireact_nb.models.local import LocalChat
 from fireact_nb.study import BARE_BATCH
 from fireact_nb.tinyworld.shelf import tiny_questions, tiny_search
 from fireact_nb.training import fine_tune
@@ -852,7 +852,7 @@ check("04.4", merge)
 # %%
 from peft import PeftModel
 
-from fireact_nb.local import load_model
+from fireact_nb.models.weights import load_model
 
 rounded = load_base(student, quantized=True)[0].dequantize()
 beside = PeftModel.from_pretrained(rounded, str(folder)).eval()

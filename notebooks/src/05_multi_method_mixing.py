@@ -92,7 +92,7 @@ print(f"ReAct trajectories: {own if enough else 'the shipped ones, yours are too
 from statistics import fmean
 
 from fireact_nb.agent.trajectory import unify
-from fireact_nb.local import LocalChat
+from fireact_nb.models.local import LocalChat
 from fireact_nb.training import encode
 
 tokenizer = LocalChat(shipped(config.student)).tokenizer

@@ -489,7 +489,7 @@ from fireact_nb.agent.episode import Settings
 from fireact_nb.agent.prompting import load_prompt
 from fireact_nb.agent.rollouts import generate
 from fireact_nb.evaluation import outcomes_of
-from fireact_nb.local import LocalChat
+from fireact_nb.models.local import LocalChat
 
 bare = load_prompt("fireact")  # no instruction, no examples
 

@@ -19,8 +19,8 @@ from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from .agent.chat import Reply, Request
-from .errors import FireActError
+from ..agent.chat import Reply, Request
+from ..errors import FireActError
 from .local import LocalChat
 
 if TYPE_CHECKING:

@@ -1,0 +1,76 @@
+"""Repairs of libraries, each with the releases it is for and a test that says when it may go.
+
+Knows bitsandbytes' CPU kernels and transformers' caches; knows no model.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+_ROOM_AHEAD = 128  # tokens a cache can grow by before it is copied
+
+
+def make_cache(config: Any) -> Any:
+    """A dynamic cache that leaves room to grow.
+
+    transformers' own copies all keys and values for every token: with few-shot prompts that was 57%
+    of the time of a batch on CPU.
+    """
+    from transformers import DynamicCache
+    from transformers.cache_utils import DynamicLayer
+
+    class RoomyLayer(DynamicLayer):
+        rooms: tuple[Any, Any] | None = None
+
+        def update(self, key_states: Any, value_states: Any, *args: Any, **kwargs: Any) -> Any:
+            if not self.is_initialized:
+                self.lazy_initialization(key_states, value_states)
+            start = self.get_seq_length()
+            end = start + key_states.shape[-2]
+            if not self._fits(key_states, end):
+                shape = (*key_states.shape[:-2], end + _ROOM_AHEAD, key_states.shape[-1])
+                self.rooms = (key_states.new_empty(shape), value_states.new_empty(shape))
+                if start:
+                    self.rooms[0][..., :start, :] = self.keys
+                    self.rooms[1][..., :start, :] = self.values
+            keys, values = self.rooms
+            keys[..., start:end, :] = key_states
+            values[..., start:end, :] = value_states
+            self.keys, self.values = keys[..., :end, :], values[..., :end, :]
+            return self.keys, self.values
+
+        def _fits(self, key_states: Any, end: int) -> bool:
+            """Whether the room is long enough and what is cached so far lies in it."""
+            if self.rooms is None or self.rooms[0].shape[-2] < end:
+                return False
+            here = self.keys.untyped_storage().data_ptr()
+            return here == self.rooms[0].untyped_storage().data_ptr()
+
+    cache = DynamicCache(config=config)
+    cache.layers = [RoomyLayer() if type(x) is DynamicLayer else x for x in cache.layers]
+    return cache
+
+
+def repair_nf4() -> None:
+    """Let bitsandbytes' CPU kernel give every block of 64 weights its own scale.
+
+    With AVX-512, bitsandbytes 0.50.2 looks scales up as if each row were whole blocks. The tiny
+    student's rows of 96 weights came back with their neighbours' scales: off by a quarter of their
+    size instead of a tenth, and only on such processors. Handed over as one row they come back
+    right. GPUs are not concerned.
+    """
+    from bitsandbytes.cextension import lib
+
+    def mend(kernel: Any) -> Any:
+        def whole(weights: Any, scales: Any, out: Any, block: Any, rows: Any, columns: Any) -> None:
+            if columns.value % block.value:
+                rows, columns = type(rows)(1), type(columns)(rows.value * columns.value)
+            kernel(weights, scales, out, block, rows, columns)
+
+        return whole
+
+    for dtype in ("fp32", "fp16", "bf16"):
+        name = f"cdequantize_blockwise_cpu_nf4_{dtype}"
+        kernel = getattr(lib, name, None)  # older releases have none
+        if kernel is not None and name not in vars(lib):  # once a process
+            setattr(lib, name, mend(kernel))

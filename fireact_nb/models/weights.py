@@ -1,0 +1,154 @@
+"""Weights of language models on this machine: loading, adapters, names with a hash.
+
+Knows files, precision and devices; knows nothing of decoding.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import re
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import FireActError
+from .quirks import repair_nf4
+
+if TYPE_CHECKING:
+    pass
+
+_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+def quiet_libraries() -> None:
+    """Silence what the libraries say on every run and no reader can act on."""
+    warnings.filterwarnings("ignore", "IProgress not found")  # a notebook without widgets
+    # peft 0.21 asks transformers 5 by a deprecated name.
+    warnings.filterwarnings("ignore", ".*is_gradient_checkpointing.*", FutureWarning)
+    # On CPU bitsandbytes looks for an optional kernel package and reports that it goes without.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+
+
+def _leave_room() -> None:
+    """Take half of the cores, unless OMP_NUM_THREADS says otherwise.
+
+    PyTorch takes them all. Its threads wait for each other after every small product, so that with
+    one other busy program on two cores the tiny models ran 5 to 50 times slower. Alone, one thread
+    of two costs a third.
+    """
+    import torch
+
+    if "OMP_NUM_THREADS" not in os.environ:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        torch.set_num_threads(min(torch.get_num_threads(), max(1, (cores or 1) // 2)))
+
+
+def load_base(model: str | Path, quantized: bool = False) -> tuple[Any, Any]:
+    """A causal LM and its tokenizer; float32 on CPU, bfloat16 or float16 on GPU by capability.
+
+    `quantized` loads the linear layers in NF4 with double quantisation (QLoRA, arXiv 2305.14314).
+    Raises FireActError when the folder is missing or broken. Never runs code from a model folder.
+    """
+    if not Path(model).exists() and (isinstance(model, Path) or not _HUB_NAME.fullmatch(model)):
+        raise FireActError(
+            f"There is no model folder {model}. Check the path; `git checkout data` restores the "
+            "shipped ones."
+        )
+    quiet_libraries()  # before the libraries, some of which warn while they are imported
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+
+    _leave_room()
+    device, dtype = "cpu", torch.float32
+    if torch.cuda.is_available():  # a T4 (7.5) has no real bfloat16, whatever torch reports
+        device = "cuda"
+        dtype = torch.bfloat16 if torch.cuda.get_device_capability()[0] >= 8 else torch.float16
+    config = None
+    if quantized:
+        if device == "cpu":
+            repair_nf4()
+        config = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=dtype,
+        )
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(model)
+        loaded, report = AutoModelForCausalLM.from_pretrained(
+            model,
+            dtype=dtype,
+            use_safetensors=True,
+            quantization_config=config,
+            device_map={"": device},
+            output_loading_info=True,
+        )
+        if report["missing_keys"]:  # transformers would draw them at random, and only warn
+            raise ValueError(f"the weights lack {min(report['missing_keys'])}")
+    except Exception as error:  # safetensors and the hub client raise types of their own
+        raise FireActError(
+            f"The model {model} could not be loaded: {_cause(error)}. Check that the "
+            "folder exists and holds config.json, model.safetensors and tokenizer.json; "
+            "`git checkout data` restores the shipped ones."
+        ) from error
+    return loaded, tokenizer
+
+
+def load_model(model: str | Path, adapter: str | Path | None = None) -> tuple[Any, Any]:
+    """A model ready to answer, its adapter merged into the weights it was trained on.
+
+    An adapter trained by QLoRA is merged into the dequantised NF4 base, which is what it saw.
+    """
+    if adapter is None:
+        loaded, tokenizer = load_base(model)
+        return loaded.eval(), tokenizer
+    folder, recipe = Path(adapter), Path(adapter) / "recipe.json"
+    if not (folder / "adapter_config.json").exists():
+        raise FireActError(
+            f"There is no LoRA adapter in {adapter}: adapter_config.json is missing. Train one "
+            "with `fireact_nb.training.fine_tune`, or check the path."
+        )
+    try:
+        kind = json.loads(recipe.read_text(encoding="utf-8"))["kind"] if recipe.exists() else ""
+        loaded, tokenizer = load_base(model, kind == "qlora")
+        from peft import PeftModel  # only now, for load_base has quieted what it imports
+
+        if kind == "qlora":
+            loaded = loaded.dequantize()
+        loaded = PeftModel.from_pretrained(loaded, str(folder)).merge_and_unload()
+    except FireActError:
+        raise  # the model's own trouble
+    except Exception as error:
+        raise FireActError(
+            f"The adapter {adapter} could not be put on the model {model}: {_cause(error)}. Check "
+            "that its folder is whole, and use the model it was trained on (its recipe.json names "
+            "it)."
+        ) from error
+    return loaded.eval(), tokenizer
+
+
+def describe(model: str | Path, adapter: str | Path | None = None) -> str:
+    """A short name with a hash of the weights: "student@1a2b3c4d+react@5e6f7081"."""
+    parts = []
+    for path, weights in ((model, "model.safetensors"), (adapter, "adapter_model.safetensors")):
+        if path is None:
+            continue
+        file = Path(path) / weights
+        if file.exists():
+            digest = hashlib.sha256(file.read_bytes()).hexdigest()[:8]
+            parts.append(f"{Path(path).name}@{digest}")
+        else:
+            parts.append(str(path))
+    return "+".join(parts)
+
+
+def _cause(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:200].rstrip(" .:!")
