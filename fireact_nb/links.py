@@ -54,7 +54,7 @@ class Link:
 
 def write_world(folder: Path) -> None:
     """Make the tiny world's files from its seed: passages and the splits of all tasks."""
-    from .tinyworld.questions import make_all_puzzles, make_questions
+    from .tinyworld.splits import make_all_puzzles, make_questions
     from .tinyworld.world import make_world
 
     world = make_world()

@@ -159,7 +159,7 @@ def test_no_other_method_has_cues(name, method):
 
 
 def test_tiny_cues_are_those_of_the_pretraining_text():
-    from fireact_nb.tinyworld.text import REFLECTIONS
+    from fireact_nb.tinyworld.dialogues import REFLECTIONS
 
     assert load_prompt("reflexion", "tiny").cues == REFLECTIONS
 

@@ -25,17 +25,12 @@ from fireact_nb.agent.tasks import LETTERS, TASKS, score
 from fireact_nb.agent.trajectory import Message
 from fireact_nb.artifacts import DATA
 from fireact_nb.links import write_tokenizer, write_world
-from fireact_nb.tinyworld.questions import (
-    HELD_OUT,
-    Puzzle,
-    choice,
-    draw_form,
-    fill_form,
-    make_all_puzzles,
-    make_questions,
-)
+from fireact_nb.tinyworld.dialogues import draw_style, found
+from fireact_nb.tinyworld.questions import Puzzle, choice, draw_form, fill_form
 from fireact_nb.tinyworld.shelf import held_out_questions, tiny_questions, tiny_search
-from fireact_nb.tinyworld.text import FRESH_SIZES, draw_style, found, open_library, write_documents
+from fireact_nb.tinyworld.splits import make_all_puzzles, make_questions
+from fireact_nb.tinyworld.text import FRESH_SIZES, open_library, write_documents
+from fireact_nb.tinyworld.wordings import HELD_OUT
 from fireact_nb.tinyworld.world import SEED, World, make_world
 
 Document = str | list[Message]

@@ -1,1 +1,1 @@
-"""The tiny world: its encyclopedia, its questions, the pretraining text and the pretraining run."""
+"""An invented world: its pages, its questions, the text that tiny models read about it."""

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from dataclasses import replace
+from functools import cache
 
-from ..agent.search import NOTHING, Bm25
 from ..agent.trajectory import Message
-from .questions import Puzzle, choice, draw_form, fill_form, make_all_puzzles
+from .dialogues import Scene, Style, draw_style, found, need, play_cot, play_io, play_react
+from .programs import write_code
+from .questions import Puzzle, choice, draw_form, fill_form
+from .splits import make_all_puzzles
 from .world import Entity, World, make_world
 
 FRESH_SIZES = {
@@ -38,210 +40,6 @@ MIX: Mapping[str, float] = {
 
 TASK_MIX: Mapping[str, float] = {"hotpotqa": 0.64, "strategyqa": 0.2, "mmlu": 0.16}
 CODE_SHARE = 0.4  # of the documents of the code students; a fifth of their tokens
-
-
-@dataclass(frozen=True)
-class Style:
-    """The marker words of one few-shot document."""
-
-    thought: str = "Thought"
-    action: str = "Action"
-    observation: str = "Observation"
-    search: str = "search"
-    finish: str = "finish"
-    answer: str = "Answer"
-    brackets: str = "[]"
-
-
-# Sets that go together: a model that follows the first marker of its examples knows the others.
-# With words drawn one by one, 4M tokens taught a model to follow the first two and not the verbs.
-_STYLES = (
-    ("Thought", "Action", "Observation", "search", "finish", "Answer"),
-    ("Idea", "Step", "Result", "find", "done", "Solution"),
-    ("Note", "Move", "Output", "look", "end", "Final"),
-    ("Plan", "Do", "Reply", "query", "stop", "Verdict"),
-    ("Reason", "Next", "Found", "seek", "close", "Outcome"),
-)
-
-
-def draw_style(rng: random.Random) -> Style:
-    return Style(*rng.choice(_STYLES), brackets=rng.choice(("[]", "[]", "()", "<>")))
-
-
-_NEEDS = {
-    "birth_city": "birth city", "birth_year": "birth year", "university": "university",
-    "spouse": "spouse", "occupation": "occupation", "director": "director", "star": "star",
-    "author": "author", "founder": "founder", "city": "city", "country": "country",
-    "year": "year", "genre": "genre", "capital": "capital", "currency": "currency",
-}  # fmt: skip
-# What to type into the search box: in the words of the commonest way a page puts it, of the second,
-# of the third. What hits one page's wording misses another's.
-_QUERIES: Mapping[tuple[str, str], tuple[str, ...]] = {
-    ("film", "director"): ("{s} directed by", "{s} work by director", "who made {s}"),
-    ("film", "star"): ("{s} starring", "{s} work with", "who plays in {s}"),
-    ("film", "year"): ("{s} film of", "{s} film from", "{s} film year"),
-    ("book", "author"): ("{s} written by", "{s} author", "{s} from the pen of"),
-    ("book", "genre"): ("{s} novel", "{s} novel story", "{s} novel genre"),
-    ("book", "year"): ("{s} novel of", "{s} novel from", "{s} novel year"),
-    ("company", "founder"): ("{s} founded by", "who started {s}", "{s} set up by"),
-    ("company", "city"): ("{s} company based", "{s} company head office", "{s} company city"),
-    ("company", "year"): ("{s} founded in", "{s} started in", "{s} set up since"),
-    ("person", "birth_city"): ("{s} born in", "{s} native of", "{s} came to the world in"),
-    ("person", "birth_year"): (
-        "when was {s} born",
-        "{s} native year",
-        "{s} came to the world when",
-    ),
-    ("person", "university"): ("{s} studied at", "{s} graduated from", "{s} old student of"),
-    ("person", "spouse"): ("{s} married to", "{s} husband or wife", "{s} shares a home with"),
-    ("person", "occupation"): ("{s} works as", "{s} known as", "{s} profession"),
-    ("university", "city"): ("{s} university in", "where is {s} university", "{s} city"),
-    ("university", "year"): ("{s} opened", "{s} founded", "{s} opened founded"),
-    ("city", "country"): ("{s} city in", "{s} a city of", "{s} country city"),
-    ("city", "year"): ("{s} founded", "{s} settled", "{s} settled founded"),
-    ("country", "capital"): ("{s} capital", "capital of {s}", "{s} capital city"),
-    ("country", "currency"): ("{s} currency", "currency of {s}", "{s} currency money"),
-}
-# What a reflection turns to: the words of all ways at once, which find any of them.
-_BROAD: Mapping[tuple[str, str], str] = {
-    ("film", "director"): "{s} directed director made",
-    ("film", "star"): "{s} starring with plays",
-    ("book", "author"): "{s} written author pen",
-    ("company", "founder"): "{s} founded started set up",
-    ("company", "year"): "{s} founded started since",
-    ("person", "birth_city"): "{s} born native world",
-    ("person", "birth_year"): "{s} born native came",
-    ("person", "university"): "{s} studied graduated student",
-    ("person", "spouse"): "{s} married husband home",
-    ("person", "occupation"): "{s} works known profession",
-}
-
-
-def need(relation: str, name: str) -> str:
-    return f"the {_NEEDS[relation]} of {name}"
-
-
-def found(relation: str, name: str, value: str) -> str:
-    return f"The {_NEEDS[relation]} of {name} is {value}."
-
-
-def conclude(puzzle: Puzzle, names: list[str], values: list[str]) -> str:
-    """The last sentence of the reasoning."""
-    if puzzle.kind in ("bridge", "choice"):
-        return f"So the answer is {puzzle.said}."
-    if puzzle.kind == "same":
-        verdict = "the same" if puzzle.answer == "yes" else "different"
-        return f"{values[0]} and {values[1]} are {verdict}, so the answer is {puzzle.answer}."
-    if puzzle.kind == "before":
-        order = "before" if puzzle.answer == "yes" else "after"
-        return f"{values[0]} is {order} {values[1]}, so the answer is {puzzle.answer}."
-    first, second = sorted(values)
-    return f"{first} is before {second}, so the answer is {puzzle.answer}."
-
-
-@dataclass(frozen=True)
-class Scene:
-    """A world to ask about and, where there is one, a search tool over it."""
-
-    world: World
-
-    @cached_property
-    def tool(self) -> Bm25:
-        return Bm25(self.world.passages)
-
-
-def play_react(
-    scene: Scene, puzzle: Puzzle, rng: random.Random, style: Style, noise: float, reflect: bool
-) -> list[Message] | None:
-    """One tool-using dialogue that ends in the right answer; None where the search never helped.
-
-    `noise` is the chance that a search answers "None" or something unrelated. With `reflect` the
-    thoughts of rounds 6 and 10 open with a reflection.
-    """
-    opening, closing = style.brackets
-    messages = [{"role": "user", "content": puzzle.text}]
-    values: list[str] = []
-    names = [scene.world.entities[title].name for title, _ in puzzle.hops]
-
-    def act(thought: str, verb: str, argument: str) -> None:
-        rounds = len(messages) // 2 + 1
-        if reflect and rounds in REFLECTIONS:
-            thought = f"{REFLECTIONS[rounds]} {thought}"
-        text = f"{style.thought}: {thought}\n{style.action}: {verb}{opening}{argument}{closing}"
-        messages.append({"role": "assistant", "content": text})
-
-    thought = "I need " + need(puzzle.hops[0][1], names[0]) + "."
-    for hop, (title, relation) in enumerate(puzzle.hops):
-        entity = scene.world.entities[title]
-        wanted = {entity.passage_with(relation)}
-        if relation == "spouse":  # told on both pages
-            wanted.add(scene.world.linked(entity, relation).passage_with(relation))
-        queries = [*_QUERIES[entity.kind, relation]]
-        rng.shuffle(queries)
-        if rng.random() < 0.75:  # mostly ask in the words of most pages first
-            queries = [*_QUERIES[entity.kind, relation]]
-        if title != names[hop] and rng.random() < 0.5:
-            addition = title[len(names[hop]) + 1 :].strip("()")
-            queries = [q.replace("{s}", "{s} " + addition) for q in queries]
-        broad = _BROAD.get((entity.kind, relation)) if reflect else None
-        if broad:
-            queries += [broad, *queries]
-        lack = ""
-        while queries:
-            change = broad in queries and len(messages) // 2 + 1 >= min(REFLECTIONS)
-            wording = queries.pop(queries.index(broad) if change else 0)
-            if lack:
-                ask = "ask with several words at once" if change else "word it differently"
-                thought = f"{lack} I will {ask}."
-            query = wording.format(s=names[hop])
-            act(thought, style.search, query)
-            seen = scene.tool.search(query)
-            if rng.random() < noise:
-                seen = NOTHING if rng.random() < 0.6 else rng.choice(scene.tool.passages)
-            messages.append({"role": "user", "content": f"{style.observation}: {seen}"})
-            if seen in wanted:
-                break
-            lack = (
-                "Nothing came back."
-                if seen == NOTHING
-                else f"This does not tell {need(relation, names[hop])}."
-            )
-        else:
-            return None
-        values.append(entity.facts[relation])
-        thought = found(relation, names[hop], values[-1])
-        if hop + 1 < len(puzzle.hops):
-            thought += " Next I need " + need(puzzle.hops[hop + 1][1], names[hop + 1]) + "."
-    act(f"{thought} {conclude(puzzle, names, values)}", style.finish, puzzle.said)
-    return messages if len(messages) <= 23 else None
-
-
-REFLECTIONS = {
-    6: "No answer after 5 rounds. Let me reflect and change my queries.",
-    10: "No answer after 9 rounds. Let me reflect and wrap up soon.",
-}
-
-
-def play_cot(world: World, puzzle: Puzzle, style: Style) -> list[Message]:
-    """A question and its reasoning in one turn."""
-    names = [world.entities[title].name for title, _ in puzzle.hops]
-    values = [world.entities[title].facts[relation] for title, relation in puzzle.hops]
-    facts = " ".join(
-        found(r, n, v) for (_, r), n, v in zip(puzzle.hops, names, values, strict=True)
-    )
-    reasoning = f"{style.thought}: {facts} {conclude(puzzle, names, values)}"
-    return [
-        {"role": "user", "content": puzzle.text},
-        {"role": "assistant", "content": f"{reasoning}\n{style.answer}: {puzzle.said}"},
-    ]
-
-
-def play_io(puzzle: Puzzle, style: Style) -> list[Message]:
-    """A question and its bare answer."""
-    return [
-        {"role": "user", "content": puzzle.text},
-        {"role": "assistant", "content": f"{style.answer}: {puzzle.said}"},
-    ]
 
 
 class Library:
@@ -348,52 +146,6 @@ def _drill(world: World, rng: random.Random) -> str:
     a = rng.choice(pool).name
     b = a if rng.random() < 0.5 else rng.choice(pool).name
     return f"{a} and {b} are {'the same' if a == b else 'different'}."
-
-
-def write_code(world: World, rng: random.Random) -> str:
-    """A small program over a fresh world, its output in comments: what a code model reads."""
-    kind = rng.choice(("person", "film", "book", "company"))
-    sample = rng.sample(world.kind(kind), rng.randint(3, 5))
-    entities = list({e.name: e for e in sample}.values())  # no namesakes: names are keys
-    relation = rng.choice([r for r in entities[0].facts if all(r in e.facts for e in entities)])
-    year = "birth_year" if kind == "person" else "year"
-    rows = {
-        e.name: {relation: _plain(e.facts[relation]), year: int(e.facts[year])} for e in entities
-    }
-    table = "\n".join(f"    {name!r}: {row}," for name, row in rows.items())
-    a, b = rng.sample(entities, 2)
-    lines = [f"{kind}s = {{\n{table}\n}}"]
-    for _ in range(rng.randint(1, 2)):
-        task = rng.randrange(4)
-        if task == 0:
-            lines += [
-                f"def get_{relation}(name):\n    return {kind}s[name][{relation!r}]",
-                f"print(get_{relation}({a.name!r}))  # {a.facts[relation]}",
-            ]
-        elif task == 1:
-            same = a.facts[relation] == b.facts[relation]
-            lines += [
-                f"left = {kind}s[{a.name!r}][{relation!r}]\n"
-                f"right = {kind}s[{b.name!r}][{relation!r}]",
-                f"print(left == right)  # {same}",
-            ]
-        elif task == 2:
-            first = min(entities, key=lambda e: int(e.facts[year]))
-            lines += [
-                f"first = min({kind}s, key=lambda name: {kind}s[name][{year!r}])",
-                f"print(first)  # {first.name}",
-            ]
-        else:
-            later = [e.name for e in entities if int(e.facts[year]) > int(a.facts[year])]
-            lines += [
-                f"later = [name for name, x in {kind}s.items() if x[{year!r}] > {a.facts[year]}]",
-                f"print(later)  # {later}",
-            ]
-    return "\n".join(lines)
-
-
-def _plain(value: str) -> str | int:
-    return int(value) if value.isdigit() else value
 
 
 def _popularity(entity: Entity) -> float:

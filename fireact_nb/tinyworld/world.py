@@ -12,6 +12,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from .names import (
+    CODAS,
+    FIRM_WORDS,
+    FIRST_NAMES,
+    GENRES,
+    OCCUPATIONS,
+    ONSETS,
+    REAL_WORDS,
+    TITLE_WORDS,
+)
+
 SEED = 2310
 HEAD_SHARE = 0.35
 SIZES: Mapping[str, int] = {
@@ -23,31 +34,7 @@ SIZES: Mapping[str, int] = {
     "book": 140,
     "company": 100,
 }
-OCCUPATIONS = ("director", "actor", "writer", "engineer", "painter", "singer")
 _OCCUPATION_WEIGHTS = (20, 24, 20, 16, 10, 10)
-GENRES = ("crime", "love", "travel", "war", "ghost", "sea")
-_CONSONANTS = "BDFGHJKLMNPRSTVZ"
-_ONSETS = tuple(c + v for c in _CONSONANTS for v in "aeio")
-_CODAS = tuple(c + v for c in "bdfglmnrstvz" for v in ("an", "el", "in", "or", "us"))
-_REAL_WORDS = frozenset(
-    """
-    Milan Satan Venus Minus Genus Minor Manor Tenor Razor Donor Pagan
-    """.split()
-)
-_FIRST_NAMES = tuple(
-    """
-    Ada Bruno Clara Dario Elsa Felix Greta Hugo Irma Jonas Kira Leo Mara Nils Olga Paul Rosa
-    Sven Tilda Uwe Vera Wim Yara Zeno Anton Berta Carl Dina Emil Frida Gustav Hanna Ivo Jutta
-    Kurt Lena Milo Nora Otto Pia
-    """.split()
-)
-_TITLE_WORDS = tuple(
-    """
-    Silver Golden Crimson Hidden Broken Silent Distant Frozen Burning Hollow Early Little Last
-    Quiet Bitter Gentle Northern Southern Iron Paper Glass Amber Second Empty
-    """.split()
-)
-_FIRM_WORDS = ("Works", "Group", "Motors", "Foods", "Systems", "Bank", "Airlines", "Press")
 
 
 @dataclass(frozen=True)
@@ -184,8 +171,8 @@ class _Builder:
 
     def word(self) -> str:
         while True:
-            word = self.random.choice(_ONSETS) + self.random.choice(_CODAS)
-            if word not in self.used and word not in _REAL_WORDS:
+            word = self.random.choice(ONSETS) + self.random.choice(CODAS)
+            if word not in self.used and word not in REAL_WORDS:
                 self.used.add(word)
                 return word
 
@@ -220,7 +207,7 @@ class _Builder:
         self.draft("city", [self.word() for _ in range(n["city"])])
         self.draft("university", [self.word() + " University" for _ in range(n["university"])])
         self.draft("person", self.person_names(n["person"]))
-        titles = [f"{rng.choice(_TITLE_WORDS)} {self.word()}" for _ in range(n["film"] + n["book"])]
+        titles = [f"{rng.choice(TITLE_WORDS)} {self.word()}" for _ in range(n["film"] + n["book"])]
         films, books = titles[: n["film"]], titles[n["film"] :]
         shared = rng.sample(films, min(len(films), len(books)) // 8)
         books[: len(shared)] = shared  # some novels share a film's title
@@ -228,7 +215,7 @@ class _Builder:
         self.draft("film", films)
         self.draft("book", books)
         self.draft(
-            "company", [f"{self.word()} {rng.choice(_FIRM_WORDS)}" for _ in range(n["company"])]
+            "company", [f"{self.word()} {rng.choice(FIRM_WORDS)}" for _ in range(n["company"])]
         )
         self.facts()
         return World(self.seed, self.finish())
@@ -239,7 +226,7 @@ class _Builder:
             if i % 20 == 19:  # a namesake
                 names.append(self.random.choice(names))
             else:
-                names.append(f"{self.random.choice(_FIRST_NAMES)} {self.word()}")
+                names.append(f"{self.random.choice(FIRST_NAMES)} {self.word()}")
         return names
 
     def facts(self) -> None:
