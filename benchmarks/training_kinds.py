@@ -16,7 +16,8 @@ import torch
 from fireact_nb.agent.rollouts import successes
 from fireact_nb.agent.trajectory import read_trajectories
 from fireact_nb.artifacts import shipped
-from fireact_nb.training import Recipe, fine_tune
+from fireact_nb.learning.recipe import Recipe
+from fireact_nb.learning.training import fine_tune
 
 KINDS = ("lora", "qlora", "full")
 

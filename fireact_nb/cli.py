@@ -284,9 +284,10 @@ def _generate(options: argparse.Namespace) -> None:
 def _train(options: argparse.Namespace) -> None:
     from .agent.rollouts import successes
     from .agent.trajectory import Trajectory, read_trajectories
-    from .mixing import mix
+    from .learning.mixing import mix
+    from .learning.recipe import Recipe
+    from .learning.training import fine_tune
     from .tinyworld.shelf import held_out_questions
-    from .training import Recipe, fine_tune
 
     groups: dict[str, list[Trajectory]] = {}
     for path in options.trajectories:  # two folders may hold files of one name

@@ -22,10 +22,11 @@ from .artifacts import RUNS, read_manifest, shipped
 from .errors import FireActError
 from .evaluation import Outcome, outcomes_of, read_outcomes, write_outcomes
 from .files import content_key, read_json, write_file
-from .mixing import mix, share_out
+from .learning.mixing import mix, share_out
+from .learning.recipe import Recipe
+from .learning.training import fine_tune
 from .models.local import LocalChat
 from .tinyworld.shelf import held_out_questions, prompt_set, tiny_questions, tiny_search
-from .training import Recipe, fine_tune
 
 STUDENTS = ("student", "student_code", "student_large", "student_large_code")
 MAIN = "student"  # the student of the experiments that the paper made with GPT-3.5

@@ -139,7 +139,7 @@ def test_trajectories_without_a_success_are_nothing_to_train_on(
 def test_files_of_one_name_in_two_folders_are_both_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fireact_nb import training
+    from fireact_nb.learning import training
 
     paths = []
     for number in (1, 2):

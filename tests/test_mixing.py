@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fireact_nb.agent.tasks import Question
 from fireact_nb.agent.trajectory import Step, Trajectory
 from fireact_nb.errors import FireActError
-from fireact_nb.mixing import check_leaks, mix, share_out
+from fireact_nb.learning.mixing import check_leaks, mix, share_out
 from fireact_nb.tinyworld.shelf import tiny_questions
 
 HELD_OUT = tuple(tiny_questions("dev") + tiny_questions("test"))

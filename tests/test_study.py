@@ -21,6 +21,8 @@ from fireact_nb.agent.trajectory import Step, Trajectory, read_trajectories, wri
 from fireact_nb.artifacts import Artifact, shipped
 from fireact_nb.errors import FireActError
 from fireact_nb.evaluation import read_outcomes
+from fireact_nb.learning.recipe import Recipe
+from fireact_nb.learning.training import Training
 from fireact_nb.links import LINKS, MODELS
 from fireact_nb.study import (
     COT,
@@ -46,7 +48,6 @@ from fireact_nb.study import (
 )
 from fireact_nb.tables import render_tables, study_tables
 from fireact_nb.tinyworld.shelf import prompt_set, tiny_questions
-from fireact_nb.training import Recipe, Training
 
 GRID = agents()
 TASKS = {"hotpotqa", "strategyqa", "bamboogle", "mmlu"}

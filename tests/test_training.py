@@ -22,20 +22,12 @@ from fireact_nb.agent.chat import Request
 from fireact_nb.agent.trajectory import Step, Trajectory
 from fireact_nb.artifacts import DATA
 from fireact_nb.errors import FireActError
+from fireact_nb.learning.masking import Example, encode
+from fireact_nb.learning.memory import measure_memory, memory_needed
+from fireact_nb.learning.recipe import Recipe, prepare
+from fireact_nb.learning.training import Training, TrainingForecast, fine_tune, forecast_training
 from fireact_nb.models.local import LocalChat
 from fireact_nb.models.weights import describe, load_base, load_model
-from fireact_nb.training import (
-    Example,
-    Recipe,
-    Training,
-    TrainingForecast,
-    encode,
-    fine_tune,
-    forecast_training,
-    measure_memory,
-    memory_needed,
-    prepare,
-)
 
 TOKENIZER = DATA / "tokenizer"
 BOOKS = [
@@ -335,7 +327,7 @@ def test_a_longer_training_is_forecast_to_take_longer(
     base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A step that takes 2 s, 4 of 12 alike examples in it: 3 steps an epoch, 6 s."""
-    from fireact_nb import training
+    from fireact_nb.learning import training
 
     clock = iter(range(0, 1000, 2))
     monkeypatch.setattr(training.time, "monotonic", lambda: next(clock))
@@ -357,7 +349,7 @@ def test_a_forecast_in_words() -> None:
 def test_timing_a_step_changes_no_weight(kind: str, base: Path) -> None:
     import torch
 
-    from fireact_nb import training
+    from fireact_nb.learning import training
 
     recipe = Recipe(**{**vars(RECIPE), "kind": kind})
     network, tokenizer = training.prepare(base, recipe)
@@ -398,7 +390,7 @@ def test_fine_tune_opens_with_its_forecast_and_trains_no_other_way_for_it(
 KILLED = """
 import sys
 from test_training import BOOKS, LONG
-from fireact_nb.training import fine_tune
+from fireact_nb.learning.training import fine_tune
 fine_tune(sys.argv[1], BOOKS, sys.argv[2], LONG, progress=False)
 """
 LONG = Recipe(**{**vars(RECIPE), "kind": "lora", "epochs": 30, "rate": 1e-3})

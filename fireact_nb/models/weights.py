@@ -113,7 +113,7 @@ def load_model(model: str | Path, adapter: str | Path | None = None) -> tuple[An
     if not (folder / "adapter_config.json").exists():
         raise FireActError(
             f"There is no LoRA adapter in {adapter}: adapter_config.json is missing. Train one "
-            "with `fireact_nb.training.fine_tune`, or check the path."
+            "with `fireact_nb.learning.training.fine_tune`, or check the path."
         )
     try:
         kind = json.loads(recipe.read_text(encoding="utf-8"))["kind"] if recipe.exists() else ""

@@ -162,7 +162,7 @@ print(f"{len(kept)} of {len(written)} pass the filter ({source.label})")
 # as the paper does. We take a sample for training, and check that no dev question slipped in.
 
 # %%
-from fireact_nb.mixing import mix
+from fireact_nb.learning.mixing import mix
 
 train = mix(
     {"react": kept}, {"react": train_on}, seed=seed,
@@ -182,7 +182,7 @@ print(f"{len(train)} trajectories, {sum(t.rounds for t in train) / len(train):.1
 # Below, learnt words stand in capitals. (In the code, the label -100 says: not to be learnt.)
 
 # %%
-from fireact_nb.training import encode
+from fireact_nb.learning.masking import encode
 
 example = encode(train[0], teacher.tokenizer)
 for token, goal in zip(example.input_ids, example.labels, strict=True):
@@ -195,7 +195,8 @@ for token, goal in zip(example.input_ids, example.labels, strict=True):
 # that big models fit on one GPU. Here we just use them.
 
 # %%
-from fireact_nb.training import Recipe, fine_tune
+from fireact_nb.learning.recipe import Recipe
+from fireact_nb.learning.training import fine_tune
 
 recipe = Recipe(kind="qlora", epochs=epochs, seed=seed)
 folder = RUNS / "00" / f"student-react-{train_on}-seed{seed}"

@@ -414,7 +414,7 @@ print(f"\n{len(text)} letters, {len(teacher.tokenizer(text)['input_ids'])} token
 # question, a Thought, an Action, an Observation, `<|assistant|>`, `<|end|>`? Then run the cell.
 
 # %%
-from fireact_nb.training import encode
+from fireact_nb.learning.masking import encode
 from fireact_nb.viewer import show_tokens
 
 
@@ -555,7 +555,7 @@ check("03.3", mask_of)
 # CoT gives a quarter of the trajectories. What share of the *learnt tokens* does it give?
 
 # %%
-from fireact_nb.mixing import mix
+from fireact_nb.learning.mixing import mix
 from fireact_nb.tinyworld.shelf import held_out_questions
 
 pools = {"react": load_source("hotpotqa react"), "cot": cot, "reflexion": reflexion}

@@ -53,7 +53,7 @@ from fireact_nb.agent.rollouts import successes
 from fireact_nb.agent.trajectory import read_trajectories
 from fireact_nb.artifacts import RUNS, find_source, provenance, shipped
 from fireact_nb.evaluation import read_outcomes
-from fireact_nb.mixing import mix
+from fireact_nb.learning.mixing import mix
 from fireact_nb.profiles import load_profile
 
 if quick:
@@ -158,7 +158,7 @@ print(f"{len(matrices)} matrices, rank {lora.rank}, alpha {lora.alpha}: {formula
 # library *peft* put LoRA on every matrix. The numbers have to agree to the last weight.
 
 # %%
-from fireact_nb.training import prepare
+from fireact_nb.learning.recipe import prepare
 
 torch.manual_seed(seed)
 adapted = prepare(student, lora)[0].float()
@@ -212,8 +212,8 @@ with torch.no_grad():
 # surprised the student is by the words it should have written.)
 
 # %%
+from fireact_nb.learning.masking import encode
 from fireact_nb.tinyworld.shelf import held_out_questions
-from fireact_nb.training import encode
 
 chosen = mix({group: kept}, {group: train_on}, seed, held_out=held_out_questions())
 
@@ -511,7 +511,7 @@ for kind in ("full", "lora", "qlora"):
 
 # %%
 from fireact_nb.figures import plot_bars
-from fireact_nb.training import measure_memory
+from fireact_nb.learning.memory import measure_memory
 
 rows = []
 for kind in ("full", "lora", "qlora"):
@@ -625,7 +625,7 @@ recipes = {
 # chosen on dev questions, each for its own kind, so that none is a strawman. What will it take?
 
 # %%
-from fireact_nb.training import forecast_training
+from fireact_nb.learning.training import forecast_training
 
 print(forecast_training(student, chosen, recipes["student, live qlora"]))
 
@@ -637,10 +637,10 @@ print(forecast_training(student, chosen, recipes["student, live qlora"]))
 from fireact_nb.agent.prompting import load_prompt
 from fireact_nb.agent.rollouts import generate
 from fireact_nb.evaluation import outcomes_of
+from fireact_nb.learning.training import fine_tune
 from fireact_nb.models.local import LocalChat
 from fireact_nb.study import BARE_BATCH
 from fireact_nb.tinyworld.shelf import tiny_questions, tiny_search
-from fireact_nb.training import fine_tune
 
 dev, prompt = tiny_questions("dev", test_on), load_prompt("fireact", config.prompts)
 

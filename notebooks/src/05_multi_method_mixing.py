@@ -92,8 +92,8 @@ print(f"ReAct trajectories: {own if enough else 'the shipped ones, yours are too
 from statistics import fmean
 
 from fireact_nb.agent.trajectory import unify
+from fireact_nb.learning.masking import encode
 from fireact_nb.models.local import LocalChat
-from fireact_nb.training import encode
 
 tokenizer = LocalChat(shipped(config.student)).tokenizer
 learnt = {}
@@ -165,7 +165,7 @@ check("05.1", counts_for)
 #     return tuple(counts)
 # ```
 #
-# Parliaments share out seats by this rule. Here it is `fireact_nb.mixing.share_out`.
+# Parliaments share out seats by this rule. Here it is `fireact_nb.learning.mixing.share_out`.
 #
 # </details>
 
@@ -174,7 +174,7 @@ check("05.1", counts_for)
 # checks that no dev or test question slipped in. We build the mix of our live student:
 
 # %%
-from fireact_nb.mixing import mix, share_out
+from fireact_nb.learning.mixing import mix, share_out
 from fireact_nb.tinyworld.shelf import held_out_questions
 
 counts = share_out(dict(study.MIXES["react+cot"]), train_on)
@@ -243,7 +243,7 @@ check("05.2", clean)
 from dataclasses import replace
 
 from fireact_nb.artifacts import RUNS
-from fireact_nb.training import fine_tune
+from fireact_nb.learning.training import fine_tune
 
 order = ["react+cot", "react", "react+reflexion", "all"][:cells]
 recipe = replace(study.LIVE, epochs=epochs, seed=seed)

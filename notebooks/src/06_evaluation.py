@@ -463,9 +463,9 @@ print(f"{MAIN}, training: {results.training(tuned(MAIN, 'react'))} ({costs_sourc
 from dataclasses import replace
 
 from fireact_nb.artifacts import RUNS
-from fireact_nb.mixing import mix
+from fireact_nb.learning.mixing import mix
+from fireact_nb.learning.training import fine_tune
 from fireact_nb.tinyworld.shelf import held_out_questions
-from fireact_nb.training import fine_tune
 
 group = "hotpotqa react"
 chosen = mix({group: pool}, {group: train_on}, seed, held_out=held_out_questions())

@@ -15,37 +15,15 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
-from .agent.trajectory import Message, Trajectory, render_messages
-from .errors import FireActError
-from .files import content_key, read_json, write_file
-from .models.weights import describe, load_base, quiet_libraries
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
-FINISHED = "Observation: Episode finished"
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to fine-tune. The defaults are the tiny students', chosen on dev.
-
-    mask: which tokens carry loss. "agent" is Thought, Action and end of turn (the default);
-    "all turns" adds the observations; "off" adds the question too.
-    """
-
-    kind: Literal["lora", "qlora", "full"] = "qlora"
-    rank: int = 16
-    alpha: int = 32
-    dropout: float = 0.0
-    rate: float = 4e-3
-    epochs: int = 6
-    batch: int = 8
-    mask: Literal["agent", "all turns", "off"] = "agent"
-    max_length: int = 1024
-    seed: int = 0
+from ..agent.trajectory import Trajectory
+from ..errors import FireActError
+from ..files import content_key, read_json, write_file
+from ..models.weights import describe, quiet_libraries
+from .masking import Example, encode, features
+from .memory import check_memory, free_memory, memory_needed
+from .recipe import Recipe, prepare
 
 
 @dataclass(frozen=True)
@@ -79,77 +57,6 @@ class TrainingForecast:
             f"{self.seconds / 60:.1f} minutes (one step timed), "
             f"{self.needed_gib:.1f} of {self.free_gib:.1f} GiB"
         )
-
-
-@dataclass(frozen=True)
-class Example:
-    """A trajectory as tokens; `labels` is -100 where a token carries no loss."""
-
-    input_ids: tuple[int, ...]
-    labels: tuple[int, ...]
-
-
-def encode(
-    trajectory: Trajectory,
-    tokenizer: PreTrainedTokenizerBase,
-    mask: str = "agent",
-    max_length: int = 1024,
-) -> Example:
-    """The unified conversation as tokens with the loss mask.
-
-    Works with any chat template whose rendering of a conversation's beginning is the beginning of
-    its rendering. Over-long conversations lose their end. Raises ValueError when no token, or no
-    token but the first under a mask, would be left without its mask: nothing or everything learnt
-    is a mistake.
-    """
-    messages = render_messages(trajectory)
-    text = _render(tokenizer, messages, opening=False)
-    spans = _loss_spans(tokenizer, messages, text, mask)
-    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    ids = encoded["input_ids"][:max_length]
-    labels = [
-        token if any(start < end and a <= start < b for a, b in spans) else -100
-        for token, (start, end) in zip(ids, encoded["offset_mapping"], strict=False)
-    ]
-    learnt = sum(label != -100 for label in labels)
-    if learnt == 0 or (mask != "off" and learnt == len(labels)):
-        what = "no token carries" if learnt == 0 else "every token carries"
-        raise ValueError(
-            f"{trajectory.id}: under the mask {mask!r} {what} loss. Check that it has agent turns "
-            f"within {max_length} tokens and that the chat template marks turns."
-        )
-    return Example(tuple(ids), tuple(labels))
-
-
-def _render(tokenizer: Any, messages: Sequence[Message], opening: bool) -> str:
-    return tokenizer.apply_chat_template(
-        list(messages), tokenize=False, add_generation_prompt=opening
-    )
-
-
-def _loss_spans(
-    tokenizer: Any, messages: Sequence[Message], text: str, mask: str
-) -> list[tuple[int, int]]:
-    """Character spans of the rendered text that carry loss."""
-    if mask == "off":
-        return [(0, len(text))]
-    if mask not in ("agent", "all turns"):
-        raise ValueError(f"mask is 'agent', 'all turns' or 'off', not {mask!r}")
-    spans = []
-    for place, message in enumerate(messages):
-        agent = message["role"] == "assistant"
-        told = mask == "all turns" and place > 0
-        if not (agent or told) or message["content"].startswith(FINISHED):
-            continue
-        before = _render(tokenizer, messages[:place], opening=agent)
-        after = _render(tokenizer, messages[: place + 1], opening=False)
-        if not (text.startswith(before) and text.startswith(after)):
-            raise ValueError(
-                "this chat template changes earlier turns when later ones are added, so loss "
-                "cannot be assigned to turns; set tokenizer.chat_template to one that does not"
-            )
-        spans.append((len(before), len(after.rstrip())))
-    return spans
 
 
 def fine_tune(
@@ -210,7 +117,7 @@ def fine_tune(
     trainer = Trainer(
         model=network,
         args=arguments,
-        train_dataset=_features(examples),  # type: ignore[arg-type]
+        train_dataset=features(examples),  # type: ignore[arg-type]
         data_collator=DataCollatorForSeq2Seq(tokenizer, padding=True),
     )
     _hush(trainer)
@@ -247,31 +154,6 @@ def fine_tune(
     (folder / "losses.json").write_text(json.dumps(losses), encoding="utf-8")
     _clear_checkpoints(folder)
     return done
-
-
-def _features(examples: Sequence[Example]) -> list[dict[str, list[int]]]:
-    """Examples as transformers' collator takes them."""
-    return [{"input_ids": list(e.input_ids), "labels": list(e.labels)} for e in examples]
-
-
-def prepare(model: str | Path, recipe: Recipe) -> tuple[Any, Any]:
-    """The network to train and its tokenizer: quantised, with adapters, or whole."""
-    network, tokenizer = load_base(model, quantized=recipe.kind == "qlora")
-    if recipe.kind == "full":
-        return network.float(), tokenizer
-    from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
-
-    if recipe.kind == "qlora":
-        big = network.device.type != "cpu"
-        network = prepare_model_for_kbit_training(network, use_gradient_checkpointing=big)
-    config = LoraConfig(
-        r=recipe.rank,
-        lora_alpha=recipe.alpha,
-        lora_dropout=recipe.dropout,
-        target_modules="all-linear",
-        task_type="CAUSAL_LM",
-    )
-    return get_peft_model(network, config), tokenizer
 
 
 def forecast_training(
@@ -316,99 +198,6 @@ def _forecast(
         free_gib=free / 2**30,
         seconds=step * tokens / sum(len(e.input_ids) for e in batch),
     )
-
-
-def measure_memory(
-    model: str | Path, trajectories: Sequence[Trajectory], recipe: Recipe | None = None
-) -> dict[str, int]:
-    """Bytes that one real training step on all `trajectories` as one batch takes, by part.
-
-    Weights with the scales and tables of quantised ones; gradients; AdamW's two moments;
-    activations: what the forward pass keeps for the backward pass, each storage once, weights
-    apart. On a GPU also "peak", the most its allocator held. Nothing is saved.
-    """
-    import torch
-    from transformers import DataCollatorForSeq2Seq
-
-    recipe = recipe or Recipe()
-    network, tokenizer = prepare(model, recipe)
-    network.train()
-    tokenizer.padding_side = "right"
-    examples = [encode(t, tokenizer, recipe.mask, recipe.max_length) for t in trajectories]
-    batch = DataCollatorForSeq2Seq(tokenizer, padding=True)(_features(examples))
-    batch = batch.to(network.device)
-    parameters = list(network.parameters())
-    kept = {t.untyped_storage().data_ptr() for t in (*parameters, *network.buffers())}
-    activations: dict[int, int] = {}
-
-    def weigh(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in kept:
-            activations[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    trained = [p for p in parameters if p.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=recipe.rate)
-    gpu = network.device.type == "cuda"
-    if gpu:
-        torch.cuda.reset_peak_memory_stats()
-    with torch.autograd.graph.saved_tensors_hooks(weigh, lambda tensor: tensor):
-        loss = network(**batch).loss
-    loss.backward()
-    optimizer.step()
-    moments = [m for state in optimizer.state.values() for m in state.values()]
-    sizes = {
-        "weights": sum(t.nbytes for t in (*parameters, *_quantisation_tables(parameters))),
-        "gradients": sum(p.grad.nbytes for p in trained if p.grad is not None),
-        "moments": sum(m.nbytes for m in moments if m.ndim),  # the step counters are no moments
-        "activations": sum(activations.values()),
-    }
-    return sizes | ({"peak": torch.cuda.max_memory_allocated()} if gpu else {})
-
-
-def _quantisation_tables(parameters: Sequence[Any]) -> list[Any]:
-    """What bitsandbytes keeps beside 4-bit weights: their scales, and its tables of levels."""
-    states = [p.quant_state for p in parameters if getattr(p, "quant_state", None) is not None]
-    tables = []
-    for state in states:
-        tables += [state.absmax, state.code]
-        if state.nested:
-            tables += [state.offset, state.state2.absmax, state.state2.code]
-    return tables
-
-
-def memory_needed(model: str | Path, recipe: Recipe) -> float:
-    """Bytes for weights, gradients and AdamW's two moments, and a fifth for activations.
-
-    Counts the weights at the recipe's precision; only of local folders (0 for others).
-    """
-    weights = Path(model) / "model.safetensors"
-    if not weights.exists():
-        return 0.0
-    parameters = weights.stat().st_size / 2  # shipped in float16
-    bytes_each = {"qlora": 0.6 + 0.3, "lora": 4 + 0.3, "full": 16}[recipe.kind]
-    return parameters * bytes_each * 1.2
-
-
-def free_memory() -> int:
-    """Free bytes where the training would run: of the GPU if there is one."""
-    import torch
-
-    if torch.cuda.is_available():
-        return torch.cuda.mem_get_info()[0]
-    import psutil
-
-    return psutil.virtual_memory().available
-
-
-def check_memory(model: str | Path, recipe: Recipe) -> None:
-    """Refuse a run that cannot fit, before it starts."""
-    needed, free = memory_needed(model, recipe), free_memory()
-    if needed > free:
-        raise FireActError(
-            f"Training {Path(model).name} by {recipe.kind} needs about {needed / 2**30:.1f} GiB "
-            f"and {free / 2**30:.1f} GiB are free. Use kind='qlora' or a smaller model."
-        )
 
 
 def _check_folder(folder: Path) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Mapping, Sequence
 
-from .agent.tasks import Question, normalize_answer
-from .agent.trajectory import Trajectory, unify
-from .errors import FireActError
+from ..agent.tasks import Question, normalize_answer
+from ..agent.trajectory import Trajectory, unify
+from ..errors import FireActError
 
 
 def mix(
