@@ -309,7 +309,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     from .agent.journal import Journal
     from .agent.prompting import load_prompt
     from .agent.rollouts import generate
-    from .evaluation import accuracy, outcomes_of, write_outcomes
+    from .analysis.outcomes import outcomes_of, write_outcomes
+    from .analysis.statistics import accuracy
     from .models.local import LocalChat
     from .tinyworld.shelf import prompt_set, tiny_search
 
@@ -334,7 +335,7 @@ def _serve(options: argparse.Namespace) -> None:
 
 
 def _study(options: argparse.Namespace) -> None:
-    from .evaluation import write_outcomes
+    from .analysis.outcomes import write_outcomes
     from .files import write_file
     from .study import agents, forecast_study, run_study, study_costs
     from .tables import render_tables, study_tables

@@ -19,9 +19,9 @@ from .agent.prompting import load_prompt
 from .agent.rollouts import generate
 from .agent.tasks import save_questions
 from .agent.trajectory import write_trajectories
+from .analysis.outcomes import Outcome, read_outcomes, write_outcomes
 from .artifacts import DATA, RUNS, provenance, register, shipped
 from .errors import FireActError
-from .evaluation import Outcome, read_outcomes, write_outcomes
 from .files import read_json, write_file
 from .models.local import LocalChat
 from .study import (

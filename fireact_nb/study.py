@@ -18,9 +18,9 @@ from .agent.prompting import load_prompt
 from .agent.rollouts import generate, successes
 from .agent.search import Bm25, Unreliable
 from .agent.trajectory import Trajectory, read_trajectories
+from .analysis.outcomes import Outcome, outcomes_of, read_outcomes, write_outcomes
 from .artifacts import RUNS, read_manifest, shipped
 from .errors import FireActError
-from .evaluation import Outcome, outcomes_of, read_outcomes, write_outcomes
 from .files import content_key, read_json, write_file
 from .learning.mixing import mix, share_out
 from .learning.recipe import Recipe

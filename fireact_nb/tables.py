@@ -13,12 +13,19 @@ from statistics import fmean, pstdev
 from typing import Any
 
 from . import paper
+from .analysis.figures import Picture, plot_scores, with_alt
+from .analysis.outcomes import Outcome
+from .analysis.selection import (
+    best_fixed,
+    oracle_beyond_samples,
+    oracle_choice,
+    pass_at_k,
+    random_choice,
+)
+from .analysis.statistics import Interval, paired_bootstrap, paired_difference
+from .analysis.viewer import Shown, styled
 from .errors import FireActError
-from .evaluation import Interval, Outcome, paired_bootstrap, paired_difference
-from .figures import Picture, plot_scores, with_alt
-from .selection import best_fixed, oracle_beyond_samples, oracle_choice, pass_at_k, random_choice
 from .study import MAIN, MIXES, NOISE, STUDENTS, TEMPERATURE, VARIANT_SEEDS
-from .viewer import Shown, styled
 
 TASKS = ("hotpotqa", "strategyqa", "bamboogle", "mmlu")
 

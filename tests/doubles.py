@@ -12,7 +12,7 @@ from dataclasses import asdict
 
 from fireact_nb.agent.chat import Reply, Request
 from fireact_nb.agent.tasks import Question
-from fireact_nb.evaluation import Outcome
+from fireact_nb.analysis.outcomes import Outcome
 from fireact_nb.study import Agent, Play, agents
 
 QUESTIONS = [

@@ -14,7 +14,8 @@ import nbformat
 import pytest
 from bs4 import BeautifulSoup
 
-from fireact_nb import series, viewer
+from fireact_nb import series
+from fireact_nb.analysis import viewer
 from fireact_nb.artifacts import ROOT
 
 BOOK = series.NOTEBOOKS / "book"

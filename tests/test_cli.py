@@ -15,7 +15,7 @@ from fireact_nb import cli, study
 from fireact_nb.agent import rollouts
 from fireact_nb.agent.prompting import Prompt, load_prompt
 from fireact_nb.agent.trajectory import Step, Trajectory, read_trajectories, write_trajectories
-from fireact_nb.evaluation import read_outcomes
+from fireact_nb.analysis.outcomes import read_outcomes
 from fireact_nb.models import local
 from fireact_nb.tables import render_tables, study_tables
 from fireact_nb.tinyworld.shelf import tiny_questions

@@ -12,20 +12,17 @@ from hypothesis import strategies as st
 
 from fireact_nb.agent.tasks import Question
 from fireact_nb.agent.trajectory import STATES, Step, Trajectory
-from fireact_nb.errors import FireActError
-from fireact_nb.evaluation import (
+from fireact_nb.analysis.outcomes import Outcome, outcome_of, read_outcomes, write_outcomes
+from fireact_nb.analysis.statistics import (
     Interval,
-    Outcome,
     accuracy,
-    outcome_of,
     paired_bootstrap,
     paired_difference,
-    read_outcomes,
     summarize,
     tolerance_band,
     wilson,
-    write_outcomes,
 )
+from fireact_nb.errors import FireActError
 from fireact_nb.files import write_file
 
 # The columns of design.md, in its order.

@@ -14,9 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fireact_nb.errors import FireActError
-from fireact_nb.evaluation import Interval, wilson
-from fireact_nb.figures import (
+from fireact_nb.analysis.figures import (
     COLOURS,
     DASHES,
     EM,
@@ -31,6 +29,8 @@ from fireact_nb.figures import (
     plot_scores,
     with_alt,
 )
+from fireact_nb.analysis.statistics import Interval, wilson
+from fireact_nb.errors import FireActError
 
 MEASURED, OWN, SHIPPED, PAPER = PROVENANCES
 SOURCE = f"{SHIPPED} (1f3a9c2e, make study)"
@@ -465,8 +465,8 @@ def test_a_figure_without_alt_is_refused_and_one_from_pyplot_is_closed():
 
 def test_pyplot_and_matplotlib_stay_away_until_they_are_needed():
     code = (
-        "import sys, fireact_nb.figures as f; assert 'matplotlib' not in sys.modules\n"
-        "from fireact_nb.evaluation import wilson\n"
+        "import sys, fireact_nb.analysis.figures as f; assert 'matplotlib' not in sys.modules\n"
+        "from fireact_nb.analysis.statistics import wilson\n"
         "f.with_alt(f.plot_scores([('a', wilson(1, 2), 'shipped')], 't'))\n"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )

@@ -8,8 +8,8 @@ from dataclasses import replace
 import pytest
 
 from fireact_nb.agent.trajectory import Step, Trajectory, read_trajectories, write_trajectories
+from fireact_nb.analysis.statistics import accuracy
 from fireact_nb.errors import FireActError
-from fireact_nb.evaluation import accuracy
 from fireact_nb.learning.formats import (
     alpaca_row,
     chat_row,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
+from fireact_nb.analysis.outcomes import Outcome, read_outcomes
+from fireact_nb.analysis.statistics import summarize
 from fireact_nb.artifacts import ROOT, provenance, shipped
 from fireact_nb.cli import make_parser
-from fireact_nb.evaluation import Outcome, read_outcomes, summarize
 from fireact_nb.files import read_json
 from fireact_nb.tables import render_tables, study_tables
 

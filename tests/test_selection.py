@@ -10,15 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_evaluation import mark
 
-from fireact_nb.errors import FireActError
-from fireact_nb.evaluation import Interval, Outcome, wilson
-from fireact_nb.selection import (
+from fireact_nb.analysis.outcomes import Outcome
+from fireact_nb.analysis.selection import (
     best_fixed,
     oracle_beyond_samples,
     oracle_choice,
     pass_at_k,
     random_choice,
 )
+from fireact_nb.analysis.statistics import Interval, wilson
+from fireact_nb.errors import FireActError
 
 
 def answers(marks, **change) -> list[Outcome]:

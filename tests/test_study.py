@@ -18,9 +18,9 @@ from fireact_nb.agent.chat import Reply, Request
 from fireact_nb.agent.prompting import load_prompt, parse_prompt
 from fireact_nb.agent.search import Bm25, Unreliable
 from fireact_nb.agent.trajectory import Step, Trajectory, read_trajectories, write_trajectories
+from fireact_nb.analysis.outcomes import read_outcomes
 from fireact_nb.artifacts import Artifact, shipped
 from fireact_nb.errors import FireActError
-from fireact_nb.evaluation import read_outcomes
 from fireact_nb.learning.recipe import Recipe
 from fireact_nb.learning.training import Training
 from fireact_nb.links import LINKS, MODELS

@@ -11,9 +11,11 @@ from statistics import fmean
 import pytest
 from doubles import study_rows
 
-from fireact_nb import evaluation, paper, selection, tables
+from fireact_nb import paper, tables
+from fireact_nb.analysis import selection, statistics
+from fireact_nb.analysis.outcomes import Outcome
+from fireact_nb.analysis.statistics import Interval
 from fireact_nb.errors import FireActError
-from fireact_nb.evaluation import Interval, Outcome
 from fireact_nb.study import MAIN, NOISE, SEEDS, STUDENTS, VARIANT_SEEDS, agents
 from fireact_nb.tables import (
     Claim,
@@ -50,8 +52,8 @@ def study() -> list[Table]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bootstraps of few draws, where their intervals do not matter."""
-    exact = evaluation.paired_bootstrap
-    for module in (evaluation, selection, tables):
+    exact = statistics.paired_bootstrap
+    for module in (statistics, selection, tables):
         monkeypatch.setattr(module, "paired_bootstrap", lambda a, b, *_: exact(a, b, 5))
 
 
@@ -711,7 +713,7 @@ def test_a_table_to_look_at_trusts_no_text():
 
 
 def test_the_differences_of_a_table_are_rows_of_a_figure(study):
-    from fireact_nb.figures import plot_differences
+    from fireact_nb.analysis.figures import plot_differences
 
     assert WHOLE.differences == [
         ("b minus a", DOWN, -0.03),

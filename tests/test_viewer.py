@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fireact_nb.agent.trajectory import Step, Trajectory, clean_observation, cut_turn
-from fireact_nb.viewer import WIDTH, show, show_side_by_side, show_tokens
+from fireact_nb.analysis.viewer import WIDTH, show, show_side_by_side, show_tokens
 
 TAGS = {"style", "section", "div", "h4", "ol", "li", "p", "dl", "dt", "dd"}
 SCRIPT = "<script>alert('x')</script>"

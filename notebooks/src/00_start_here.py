@@ -117,8 +117,8 @@ for message in react.messages[:8]:
 
 # %%
 from fireact_nb.agent.rollouts import generate
+from fireact_nb.analysis.viewer import show
 from fireact_nb.models.local import LocalChat
-from fireact_nb.viewer import show
 
 teacher = LocalChat(shipped(config.teacher))
 [episode] = generate(dev[2:3], react, teacher, search, progress=False)
@@ -210,7 +210,7 @@ print(f"{done.seconds:.0f} s, adapter of {done.saved_bytes / 1e6:.1f} MB")
 # fall.
 
 # %%
-from fireact_nb.figures import plot_loss, with_alt
+from fireact_nb.analysis.figures import plot_loss, with_alt
 
 with_alt(
     plot_loss(
@@ -239,7 +239,8 @@ played_before = generate(dev, react, before, search, progress=False)
 played_after = generate(dev, fireact, after, search, progress=False)
 
 # %%
-from fireact_nb.evaluation import outcomes_of, paired_difference, summarize
+from fireact_nb.analysis.outcomes import outcomes_of
+from fireact_nb.analysis.statistics import paired_difference, summarize
 
 rows_before = outcomes_of(played_before, dev, "prompted, 2 examples", config.student)
 rows_after = outcomes_of(played_after, dev, "fine-tuned, no examples", config.student)
@@ -248,8 +249,8 @@ for row in summarize(rows_before + rows_after):
 print(f"({test_on} dev questions, measured in this run; in brackets: 95% intervals)")
 
 # %%
-from fireact_nb.evaluation import accuracy
-from fireact_nb.figures import plot_scores
+from fireact_nb.analysis.figures import plot_scores
+from fireact_nb.analysis.statistics import accuracy
 
 here = "measured in this run"
 with_alt(
@@ -289,7 +290,7 @@ print(f"prompt tokens a question: {tokens[0]:.0f} before, {tokens[1]:.0f} after"
 # Numbers hide how it happened. Here is a dev question that changed.
 
 # %%
-from fireact_nb.viewer import show_side_by_side
+from fireact_nb.analysis.viewer import show_side_by_side
 
 pairs = list(zip(played_before, played_after, strict=True))
 changed = [p for p in pairs if p[1].correct and not p[0].correct] or pairs

@@ -43,8 +43,8 @@ quick = False  # smallest sizes, to see whether every cell runs
 # earlier runs: yours, if you made some, else the shipped ones.
 
 # %%
+from fireact_nb.analysis.outcomes import read_outcomes
 from fireact_nb.artifacts import find_source, shipped
-from fireact_nb.evaluation import read_outcomes
 from fireact_nb.files import read_json
 from fireact_nb.models.local import LocalChat
 from fireact_nb.profiles import load_profile
@@ -145,7 +145,7 @@ def run_agent(question, prompt, model, tool):
 # Try it on one question. **Before you run the cell:** how many searches will it need?
 
 # %%
-from fireact_nb.viewer import show
+from fireact_nb.analysis.viewer import show
 
 played = run_agent(dev[1].question, prompts["react"], teacher, search)
 show(played, title="ReAct, by our own loop")
@@ -249,7 +249,7 @@ check("01.1", read_action)
 # two facts from two pages (a *bridge* question). **Guess first:** which one goes wrong?
 
 # %%
-from fireact_nb.viewer import show_side_by_side
+from fireact_nb.analysis.viewer import show_side_by_side
 
 bridge = [q for q in dev if q.type == "bridge"]
 head = next(q for q in bridge if q.head)
@@ -263,8 +263,8 @@ show_side_by_side(*thought, titles=("CoT, head facts", "CoT, tail facts"))
 # label under each row says where the number comes from.
 
 # %%
-from fireact_nb.evaluation import accuracy
-from fireact_nb.figures import plot_scores, with_alt
+from fireact_nb.analysis.figures import plot_scores, with_alt
+from fireact_nb.analysis.statistics import accuracy
 
 kind = {q.id: (q.type, q.head) for q in dev}
 names = {"cot": "CoT", "react": "ReAct"}
@@ -297,7 +297,8 @@ with_alt(plot_scores(bars, "Thinking is enough for what the model knows; the res
 # %%
 import random
 
-from fireact_nb.evaluation import outcomes_of, summarize
+from fireact_nb.analysis.outcomes import outcomes_of
+from fireact_nb.analysis.statistics import summarize
 
 asked = random.Random(seed).sample(dev, test_on)
 live = []
@@ -382,7 +383,7 @@ show_table(table, study_source.label)
 # tell. "Up" and "down" tell our direction where the paper reports no number.
 
 # %%
-from fireact_nb.figures import plot_differences
+from fireact_nb.analysis.figures import plot_differences
 
 teacher_only = [row for row in table.differences if row[0].startswith("teacher")]
 with_alt(

@@ -260,7 +260,7 @@ check("02.1", keep)
 
 # %%
 from fireact_nb.agent.rollouts import successes
-from fireact_nb.evaluation import wilson
+from fireact_nb.analysis.statistics import wilson
 
 
 def share_kept(trajectories):
@@ -276,7 +276,7 @@ for method, episodes in fresh.items():
 # number comes from.
 
 # %%
-from fireact_nb.figures import plot_scores, with_alt
+from fireact_nb.analysis.figures import plot_scores, with_alt
 
 rows = [("HotpotQA, ReAct, live", share_kept(live), "measured in this run", len(live))]
 for pair, ts in written.items():
@@ -327,7 +327,7 @@ def kind_of_failure(t):
 # is your teacher more likely to fail because it *finds* nothing, or because it *concludes* wrongly?
 
 # %%
-from fireact_nb.figures import plot_bars
+from fireact_nb.analysis.figures import plot_bars
 
 kinds = Counter(map(kind_of_failure, failed)).most_common()
 title = "Failed ReAct episodes: most conclude wrongly, few find nothing"
@@ -339,7 +339,7 @@ with_alt(plot_bars(kinds, title, "failed episodes, HotpotQA's training questions
 # conclusion, on the right an answer that was never read. Find the line where each goes astray.
 
 # %%
-from fireact_nb.viewer import show_side_by_side
+from fireact_nb.analysis.viewer import show_side_by_side
 
 by_kind = {}
 for t in sorted(failed, key=lambda t: t.rounds):
@@ -506,7 +506,7 @@ with_alt(plot_scores(rows, title, "share of kept episodes with a false step"))
 # One of them, word by word:
 
 # %%
-from fireact_nb.viewer import show
+from fireact_nb.analysis.viewer import show
 
 guessed = [t for t in successes(written["strategyqa", "cot"]) if len([*false_steps(t)]) > 1]
 guessed = guessed or written["strategyqa", "cot"]
@@ -593,7 +593,7 @@ print(f"(means per HotpotQA episode; ReAct: {react_label}; the others: see the l
 # and were still solved.
 
 # %%
-from fireact_nb.evaluation import read_outcomes
+from fireact_nb.analysis.outcomes import read_outcomes
 
 good = [o for o in read_outcomes(shipped("dev_outcomes")) if o.method_mix == "reflexion"]
 bad = written["hotpotqa", "reflexion"]

@@ -81,7 +81,7 @@ print(f"{len(cot)} CoT and {len(reflexion)} Reflexion successes: shipped (see no
 
 # %%
 from fireact_nb.agent.trajectory import unify
-from fireact_nb.viewer import show_side_by_side
+from fireact_nb.analysis.viewer import show_side_by_side
 
 show_side_by_side(cot[0], unify(cot[0]), titles=("CoT as written", "in the one form"))
 
@@ -414,8 +414,8 @@ print(f"\n{len(text)} letters, {len(teacher.tokenizer(text)['input_ids'])} token
 # question, a Thought, an Action, an Observation, `<|assistant|>`, `<|end|>`? Then run the cell.
 
 # %%
+from fireact_nb.analysis.viewer import show_tokens
 from fireact_nb.learning.masking import encode
-from fireact_nb.viewer import show_tokens
 
 
 def coloured(trajectory, mask):
@@ -460,7 +460,7 @@ for mask in ("all turns", "off"):
 # %%
 from statistics import fmean
 
-from fireact_nb.figures import plot_bars, with_alt
+from fireact_nb.analysis.figures import plot_bars, with_alt
 
 masks = ("agent", "all turns", "off")
 counted = react[:count_on]

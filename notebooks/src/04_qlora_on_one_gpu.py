@@ -51,8 +51,8 @@ from dataclasses import replace
 
 from fireact_nb.agent.rollouts import successes
 from fireact_nb.agent.trajectory import read_trajectories
+from fireact_nb.analysis.outcomes import read_outcomes
 from fireact_nb.artifacts import RUNS, find_source, provenance, shipped
-from fireact_nb.evaluation import read_outcomes
 from fireact_nb.learning.mixing import mix
 from fireact_nb.profiles import load_profile
 
@@ -341,7 +341,7 @@ even = torch.linspace(-1, 1, 16)
 # line touches zero, there is a level.
 
 # %%
-from fireact_nb.figures import COLOURS, new_figure, with_alt
+from fireact_nb.analysis.figures import COLOURS, new_figure, with_alt
 
 blocks = network.model.layers[3].mlp.up_proj.weight.detach().cpu().reshape(-1, 64)
 scaled = (blocks / blocks.abs().amax(dim=1, keepdim=True)).flatten().sort().values
@@ -438,7 +438,7 @@ def held_out_losses(model):
 # %%
 from copy import deepcopy
 
-from fireact_nb.evaluation import paired_bootstrap
+from fireact_nb.analysis.statistics import paired_bootstrap
 
 spaced = deepcopy(network)
 for layer in [m for m in spaced.model.modules() if isinstance(m, torch.nn.Linear)]:
@@ -510,7 +510,7 @@ for kind in ("full", "lora", "qlora"):
 # memory that is kept for the backward pass.
 
 # %%
-from fireact_nb.figures import plot_bars
+from fireact_nb.analysis.figures import plot_bars
 from fireact_nb.learning.memory import measure_memory
 
 rows = []
@@ -636,7 +636,7 @@ print(forecast_training(student, chosen, recipes["student, live qlora"]))
 # %%
 from fireact_nb.agent.prompting import load_prompt
 from fireact_nb.agent.rollouts import generate
-from fireact_nb.evaluation import outcomes_of
+from fireact_nb.analysis.outcomes import outcomes_of
 from fireact_nb.learning.training import fine_tune
 from fireact_nb.models.local import LocalChat
 from fireact_nb.study import BARE_BATCH
@@ -658,7 +658,7 @@ def train_and_play(label):
 runs = {label: train_and_play(label) for label in list(recipes)[:cells]}
 
 # %%
-from fireact_nb.figures import plot_loss
+from fireact_nb.analysis.figures import plot_loss
 
 for label, (done, _) in runs.items():
     print(f"{label}: {done.trained_parameters:,} weights trained in {done.seconds:.0f} s")
@@ -671,7 +671,7 @@ with_alt(plot_loss(curves, "The student learns the teacher's turns", "training s
 # deviations (how far a run typically lies from their mean).
 
 # %%
-from fireact_nb.evaluation import tolerance_band
+from fireact_nb.analysis.statistics import tolerance_band
 from fireact_nb.study import LIVE_COUNT
 
 same_cell = (train_on, epochs) == (LIVE_COUNT, LIVE.epochs)
@@ -722,7 +722,7 @@ show_table(table, study_source.label)
 # the interval includes zero, so that we cannot tell.
 
 # %%
-from fireact_nb.figures import plot_differences
+from fireact_nb.analysis.figures import plot_differences
 
 title = "What does it cost to train less, or in fewer bits?"
 unit = "difference in exact match, share of questions"

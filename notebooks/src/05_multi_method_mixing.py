@@ -50,8 +50,8 @@ quick = False  # smallest sizes, to see whether every cell runs
 from fireact_nb import study
 from fireact_nb.agent.rollouts import successes
 from fireact_nb.agent.trajectory import read_trajectories
+from fireact_nb.analysis.outcomes import read_outcomes
 from fireact_nb.artifacts import find_source, provenance, shipped
-from fireact_nb.evaluation import read_outcomes
 from fireact_nb.profiles import load_profile
 from fireact_nb.tables import Outcomes
 from fireact_nb.tinyworld.shelf import tiny_questions, tiny_search
@@ -265,7 +265,8 @@ for name in order:
 # %%
 from fireact_nb.agent.prompting import load_prompt
 from fireact_nb.agent.rollouts import generate
-from fireact_nb.evaluation import accuracy, outcomes_of, tolerance_band
+from fireact_nb.analysis.outcomes import outcomes_of
+from fireact_nb.analysis.statistics import accuracy, tolerance_band
 
 bare = load_prompt("fireact")  # no instruction, no examples
 
@@ -333,7 +334,7 @@ show_table(tables[0], study_source.label)
 # the picture.
 
 # %%
-from fireact_nb.figures import plot_differences, with_alt
+from fireact_nb.analysis.figures import plot_differences, with_alt
 
 rows = []
 for table in tables:
@@ -430,7 +431,7 @@ check("05.3", largest_sd)
 # trained on ReAct + CoT take a round less on *every* question?
 
 # %%
-from fireact_nb.figures import plot_bars
+from fireact_nb.analysis.figures import plot_bars
 from fireact_nb.study import MAIN, MIXES
 from fireact_nb.tables import tuned
 
@@ -478,7 +479,7 @@ print(f"  wrong where the searching student is right: {len(lost)}   (measured in
 # sides to the end.
 
 # %%
-from fireact_nb.viewer import show_side_by_side
+from fireact_nb.analysis.viewer import show_side_by_side
 
 show_side_by_side(*(won or pairs)[0], titles=("trained on ReAct", "trained on ReAct + CoT"))
 
@@ -590,7 +591,7 @@ print(f"  in {len(cases) - misled} of them it had found true facts, and then cho
 # share is answered in one round?
 
 # %%
-from fireact_nb.evaluation import wilson
+from fireact_nb.analysis.statistics import wilson
 
 chosen = results.of(tuned(MAIN, "react+cot"), seed=0)
 bars = []
@@ -756,7 +757,7 @@ show_side_by_side(
 # questions, the same failing tool.
 
 # %%
-from fireact_nb.evaluation import paired_difference
+from fireact_nb.analysis.statistics import paired_difference
 
 noisy = [o for o in shipped_live if o.condition == "none 0.5"]
 by_mix = {m: [o for o in noisy if o.agent == f"student, live {m}"] for m in MIXES}

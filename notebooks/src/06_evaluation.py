@@ -52,8 +52,8 @@ quick = False  # smallest sizes, to see whether every cell runs
 from fireact_nb import study
 from fireact_nb.agent.rollouts import successes
 from fireact_nb.agent.trajectory import read_trajectories
+from fireact_nb.analysis.outcomes import read_outcomes
 from fireact_nb.artifacts import find_source, provenance, shipped
-from fireact_nb.evaluation import read_outcomes
 from fireact_nb.files import read_json
 from fireact_nb.profiles import load_profile
 from fireact_nb.tables import Outcomes
@@ -182,7 +182,7 @@ check("06.1", em)
 # 40%. How wide is the interval with 100 questions? How many questions make it half as wide?
 
 # %%
-from fireact_nb.evaluation import wilson
+from fireact_nb.analysis.statistics import wilson
 
 for n in (100, 125, 500, 600, 2000):
     share = wilson(round(0.4 * n), n)
@@ -200,7 +200,7 @@ for n in (100, 125, 500, 600, 2000):
 
 # %%
 from fireact_nb import paper
-from fireact_nb.evaluation import Interval
+from fireact_nb.analysis.statistics import Interval
 
 
 def unpaired(before, after, n):
@@ -391,7 +391,7 @@ show_table(table, study_source.label)
 # baseline must not be starved.
 
 # %%
-from fireact_nb.evaluation import accuracy, paired_difference
+from fireact_nb.analysis.statistics import accuracy, paired_difference
 
 for model in study.STUDENTS:
     scores = {m: accuracy(results.of(prompted(model, m))) for m in ("io", "cot", "react")}
@@ -488,7 +488,7 @@ for name in list(masks)[:cells]:
 from fireact_nb.agent.episode import Settings
 from fireact_nb.agent.prompting import load_prompt
 from fireact_nb.agent.rollouts import generate
-from fireact_nb.evaluation import outcomes_of
+from fireact_nb.analysis.outcomes import outcomes_of
 from fireact_nb.models.local import LocalChat
 
 bare = load_prompt("fireact")  # no instruction, no examples
@@ -515,7 +515,7 @@ for name, folder in folders.items():
 # side. A run outside is most likely not the same cell.
 
 # %%
-from fireact_nb.evaluation import tolerance_band
+from fireact_nb.analysis.statistics import tolerance_band
 
 shipped_live = read_outcomes(shipped("live"))
 same = (train_on, epochs) == (study.LIVE_COUNT, study.LIVE.epochs) and from_shipped
@@ -569,7 +569,7 @@ show_table(table, study_source.label)
 # of its right answers does each of them lose?
 
 # %%
-from fireact_nb.evaluation import paired_bootstrap
+from fireact_nb.analysis.statistics import paired_bootstrap
 
 pair = {"prompted": prompted(MAIN, "react"), "fine-tuned": tuned(MAIN, "react")}
 asked = sorted({o.question_id for o in results.of(pair["prompted"], condition=study.NOISE[0])})
@@ -592,7 +592,7 @@ for condition in study.NOISE:
     rows.append((condition, paired_bootstrap(*change), theirs[1] - theirs[0]))
 
 # %%
-from fireact_nb.figures import plot_differences, with_alt
+from fireact_nb.analysis.figures import plot_differences, with_alt
 
 with_alt(
     plot_differences(
@@ -682,7 +682,7 @@ check("06.4", losses_of)
 # in which round should it have noticed? (If a run has no such case, you see another episode.)
 
 # %%
-from fireact_nb.viewer import show_side_by_side
+from fireact_nb.analysis.viewer import show_side_by_side
 
 adapter = shipped("student_react_500_0")
 replayed = {c: play(adapter, dev[:replay_on], c) for c in ("normal", *study.NOISE)}
@@ -752,7 +752,7 @@ print(f"({study_source.label}; {paper.PROVENANCE})")
 # difference.
 
 # %%
-from fireact_nb.figures import plot_curve
+from fireact_nb.analysis.figures import plot_curve
 from fireact_nb.tables import table_scaling
 
 [table] = table_scaling(results)
@@ -942,7 +942,7 @@ print(f"({provenance('teacher_hotpotqa_react')}; in the paper's release 40 of 73
 # it, so a name or a year was copied wrongly. **Guess:** which is the largest group?
 
 # %%
-from fireact_nb.figures import plot_bars
+from fireact_nb.analysis.figures import plot_bars
 
 asked_of = {q.id: q for q in (*tiny_questions("test"), *dev)}
 pages = "\n".join(search.passages)

@@ -45,8 +45,8 @@ quick = False  # smallest sizes, to see whether every cell runs
 # Nothing is played here: everything below is arithmetic on that table.
 
 # %%
+from fireact_nb.analysis.outcomes import read_outcomes
 from fireact_nb.artifacts import find_source
-from fireact_nb.evaluation import read_outcomes
 from fireact_nb.files import read_json
 from fireact_nb.profiles import load_profile
 from fireact_nb.tables import Outcomes
@@ -125,7 +125,7 @@ for q in asked[:10]:
 # %%
 from collections import Counter
 
-from fireact_nb.figures import plot_bars, with_alt
+from fireact_nb.analysis.figures import plot_bars, with_alt
 
 
 def overlap(pool):
@@ -266,8 +266,8 @@ show_table(tables[0], study_source.label)
 # One line is missing in our table: the *implicit* choice. Our students that were trained on mixes:
 
 # %%
-from fireact_nb.evaluation import accuracy
-from fireact_nb.selection import best_fixed, oracle_choice
+from fireact_nb.analysis.selection import best_fixed, oracle_choice
+from fireact_nb.analysis.statistics import accuracy
 
 implicit = {mix: results.of(tuned(MAIN, mix), seed=0) for mix in ("react+cot", "all")}
 implicit = on(asked, implicit)
@@ -337,9 +337,9 @@ check("07.3", pass_at_k)
 # of ReAct alone. **Guess first:** which curve is higher, for the teacher and for the student?
 
 # %%
-from fireact_nb.figures import plot_curve
-from fireact_nb.selection import oracle_beyond_samples
-from fireact_nb.selection import pass_at_k as pass_rate
+from fireact_nb.analysis.figures import plot_curve
+from fireact_nb.analysis.selection import oracle_beyond_samples
+from fireact_nb.analysis.selection import pass_at_k as pass_rate
 
 tries = {"teacher": results.of(prompted("teacher", "react"), sampled=True), "student": samples}
 curves = {}
@@ -478,7 +478,7 @@ check("07.4", half_and_half)
 # %%
 import random
 
-from fireact_nb.evaluation import paired_bootstrap
+from fireact_nb.analysis.statistics import paired_bootstrap
 
 
 def learn(marks, kinds, seen):
@@ -598,8 +598,8 @@ for label, ids in (("the first 300", asked), ("the other 300", fresh)):
 # beat "always the best fixed method"?
 
 # %%
-from fireact_nb.evaluation import Interval
-from fireact_nb.selection import random_choice as chance
+from fireact_nb.analysis.selection import random_choice as chance
+from fireact_nb.analysis.statistics import Interval
 
 pool, by = pools["student"], marks["student"]
 line = []
@@ -657,7 +657,7 @@ print(f"trying all three to find out {'':<9}{tokens:>12.0f} prompt tokens")
 # ## 7. Bring your own table
 #
 # Any table in the outcomes format will do: the one from `make study`, one that you wrote with
-# `fireact_nb.evaluation.write_outcomes`, or a CSV from elsewhere with the same columns. Set
+# `fireact_nb.analysis.outcomes.write_outcomes`, or a CSV from elsewhere with the same columns. Set
 # `my_outcomes` to its path, and `my_agents` to the names of the agents that make up the pool (an
 # empty list takes all of the file). All of them must have played the same questions. Without a
 # path, the cell takes our study and the pool of three models from section 3, now on all 600.

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import comb
 from statistics import fmean
 
-from .errors import FireActError
-from .evaluation import Interval, Outcome, accuracy, paired_bootstrap
+from ..errors import FireActError
+from .outcomes import Outcome
+from .statistics import Interval, accuracy, paired_bootstrap
 
 Pool = Mapping[str, Sequence[Outcome]]
 

@@ -19,8 +19,8 @@ from itertools import pairwise
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
-from .errors import FireActError
-from .evaluation import Interval
+from ..errors import FireActError
+from .statistics import Interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

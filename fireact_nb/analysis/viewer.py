@@ -15,7 +15,7 @@ from html import escape
 from itertools import groupby, zip_longest
 from textwrap import shorten, wrap
 
-from .agent.trajectory import Step, Trajectory
+from ..agent.trajectory import Step, Trajectory
 
 WIDTH = 88  # columns of the plain text
 _GUTTER = " | "
