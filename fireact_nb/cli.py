@@ -337,8 +337,10 @@ def _serve(options: argparse.Namespace) -> None:
 def _study(options: argparse.Namespace) -> None:
     from .analysis.outcomes import write_outcomes
     from .files import write_file
-    from .study import agents, forecast_study, run_study, study_costs
-    from .tables import render_tables, study_tables
+    from .study.grid import agents
+    from .study.rendering import render_tables
+    from .study.runner import forecast_study, run_study, study_costs
+    from .study.tables import study_tables
 
     _check_out(options.out, folder=True)
     print(forecast_study(agents(), options.workers))
@@ -354,7 +356,7 @@ def _study(options: argparse.Namespace) -> None:
 
 def _artifacts(options: argparse.Namespace) -> None:
     from .artifacts import stale_links
-    from .links import LINKS, remake
+    from .study.chain import LINKS, remake
 
     for name in [*LINKS] if options.names == ["all"] else options.names:
         remake(name)

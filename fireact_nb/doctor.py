@@ -29,7 +29,8 @@ from .files import read_json, read_text, write_file
 from .models.local import LocalChat
 from .models.weights import quiet_libraries
 from .series import NOTEBOOKS, sources
-from .study import BARE_BATCH, MAIN
+from .study.grid import MAIN
+from .study.runner import BARE_BATCH
 from .tinyworld.shelf import tiny_questions, tiny_search
 
 TIMES = NOTEBOOKS / "times.json"

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from fireact_nb.agent.chat import Reply, Request
 from fireact_nb.agent.tasks import Question
 from fireact_nb.analysis.outcomes import Outcome
-from fireact_nb.study import Agent, Play, agents
+from fireact_nb.study.grid import Agent, Play, agents
 
 QUESTIONS = [
     Question(f"d{n:02}", f"Which colour is thing {n}?", f"colour {n % 3}", "hotpotqa", "dev")

@@ -11,13 +11,15 @@ from types import SimpleNamespace
 import pytest
 from doubles import study_rows
 
-from fireact_nb import cli, study
+from fireact_nb import cli
 from fireact_nb.agent import rollouts
 from fireact_nb.agent.prompting import Prompt, load_prompt
 from fireact_nb.agent.trajectory import Step, Trajectory, read_trajectories, write_trajectories
 from fireact_nb.analysis.outcomes import read_outcomes
 from fireact_nb.models import local
-from fireact_nb.tables import render_tables, study_tables
+from fireact_nb.study import chain, grid, runner
+from fireact_nb.study.rendering import render_tables
+from fireact_nb.study.tables import study_tables
 from fireact_nb.tinyworld.shelf import tiny_questions
 
 COMMANDS = sorted(cli._COMMANDS)
@@ -293,10 +295,10 @@ def test_wrong_models_and_artifacts_are_named_with_the_choices(
 def nothing_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A study of which nothing was done yet, and what it took elsewhere: a minute an agent."""
     costs = tmp_path / "costs.json"
-    records = [{"agent": a.name, "seed": a.seed, "seconds": 60} for a in study.agents()]
+    records = [{"agent": a.name, "seed": a.seed, "seconds": 60} for a in grid.agents()]
     costs.write_text(json.dumps(records), encoding="utf-8")
-    monkeypatch.setattr(study, "shipped", lambda name: {"study_costs": costs}[name])
-    monkeypatch.setattr(study, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(runner, "shipped", lambda name: {"study_costs": costs}[name])
+    monkeypatch.setattr(runner, "RUNS", tmp_path / "runs")
 
 
 def test_study_list_tells_what_it_would_take_and_does_nothing(
@@ -305,8 +307,8 @@ def test_study_list_tells_what_it_would_take_and_does_nothing(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(study, "run_study", lambda *_, **__: pytest.fail("it ran"))
-    count = len(study.agents())
+    monkeypatch.setattr(runner, "run_study", lambda *_, **__: pytest.fail("it ran"))
+    count = len(grid.agents())
     for workers in (1, 2):
         arguments = ["study", "--list", "--workers", str(workers), "--out", str(tmp_path / "out")]
         assert cli.main(arguments) == 0
@@ -324,10 +326,10 @@ def test_study_writes_its_outcomes_and_its_tables(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rows, asked = study_rows(questions=4), []
-    monkeypatch.setattr(study, "run_study", lambda *_, **options: asked.append(options) or rows)
+    monkeypatch.setattr(runner, "run_study", lambda *_, **options: asked.append(options) or rows)
     training = {"seconds": 7.0, "saved_bytes": 10, "trained_parameters": 4321}
-    costs = [{"agent": f"{study.MAIN}, react 500", "seed": 0, "seconds": 9, "training": training}]
-    monkeypatch.setattr(study, "study_costs", lambda: costs)
+    costs = [{"agent": f"{grid.MAIN}, react 500", "seed": 0, "seconds": 9, "training": training}]
+    monkeypatch.setattr(runner, "study_costs", lambda: costs)
     assert cli.main(["study", "--workers", "3", "--out", str(tmp_path / "out")]) == 0
     assert asked == [{"workers": 3}]
     assert read_outcomes(tmp_path / "out" / "study.csv.gz") == rows
@@ -343,7 +345,7 @@ def test_a_study_folder_that_cannot_be_written_is_told_before_the_work(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(study, "run_study", lambda *_, **__: pytest.fail("it ran"))
+    monkeypatch.setattr(runner, "run_study", lambda *_, **__: pytest.fail("it ran"))
     (tmp_path / "file").write_text("x")
     said = fail(capsys, "study", "--out", tmp_path / "file")
     assert f"{tmp_path / 'file'} cannot be written" in said and "--out" in said
@@ -352,13 +354,13 @@ def test_a_study_folder_that_cannot_be_written_is_told_before_the_work(
 def test_artifacts_all_makes_every_link_in_order(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from fireact_nb import artifacts, links
+    from fireact_nb import artifacts
 
     made: list[str] = []
-    monkeypatch.setattr(links, "remake", made.append)
+    monkeypatch.setattr(chain, "remake", made.append)
     monkeypatch.setattr(artifacts, "stale_links", list)
-    assert cli.main(["artifacts", "all"]) == 0 and made == list(links.LINKS)
-    assert cli.main(["artifacts"]) == 0 and made == list(links.LINKS)
+    assert cli.main(["artifacts", "all"]) == 0 and made == list(chain.LINKS)
+    assert cli.main(["artifacts"]) == 0 and made == list(chain.LINKS)
     assert cli.main(["artifacts", "study", "world"]) == 0 and made[-2:] == ["study", "world"]
     capsys.readouterr()
     monkeypatch.setattr(artifacts, "stale_links", lambda: ["world: it is old."])

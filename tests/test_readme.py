@@ -9,7 +9,8 @@ from fireact_nb.analysis.statistics import summarize
 from fireact_nb.artifacts import ROOT, provenance, shipped
 from fireact_nb.cli import make_parser
 from fireact_nb.files import read_json
-from fireact_nb.tables import render_tables, study_tables
+from fireact_nb.study.rendering import render_tables
+from fireact_nb.study.tables import study_tables
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 

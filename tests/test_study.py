@@ -13,7 +13,6 @@ from types import SimpleNamespace
 import pytest
 from doubles import QUESTIONS, Pages, study_rows
 
-from fireact_nb import links, study
 from fireact_nb.agent.chat import Reply, Request
 from fireact_nb.agent.prompting import load_prompt, parse_prompt
 from fireact_nb.agent.search import Bm25, Unreliable
@@ -23,8 +22,9 @@ from fireact_nb.artifacts import Artifact, shipped
 from fireact_nb.errors import FireActError
 from fireact_nb.learning.recipe import Recipe
 from fireact_nb.learning.training import Training
-from fireact_nb.links import LINKS, MODELS
-from fireact_nb.study import (
+from fireact_nb.study import chain, grid, runner
+from fireact_nb.study.chain import LINKS, MODELS
+from fireact_nb.study.grid import (
     COT,
     LIVE,
     LIVE_COUNT,
@@ -46,7 +46,9 @@ from fireact_nb.study import (
     live_agents,
     shipped_agents,
 )
-from fireact_nb.tables import render_tables, study_tables
+from fireact_nb.study.rendering import render_tables
+from fireact_nb.study.tables import study_tables
+from fireact_nb.tinyworld import shelf
 from fireact_nb.tinyworld.shelf import prompt_set, tiny_questions
 
 GRID = agents()
@@ -94,7 +96,7 @@ def test_an_agent_of_one_name_is_the_same_whatever_its_seed():
 
 
 def test_the_papers_counts():
-    assert study.MIXES == {
+    assert grid.MIXES == {
         "react": (("hotpotqa react", 500),),
         "react+cot": (("hotpotqa react", 500), ("hotpotqa cot", 187)),
         "react+reflexion": (("hotpotqa react", 500), ("hotpotqa reflexion", 47)),
@@ -113,7 +115,7 @@ def test_four_students_four_mixes_and_more_seeds_where_differences_are_small():
         (a.model, a.parts, a.seed) for a in GRID if a.recipe == replace(RECIPE, seed=a.seed)
     )
     for model in STUDENTS:
-        for mix, parts in study.MIXES.items():
+        for mix, parts in grid.MIXES.items():
             for seed in SEEDS if (model, mix) == (MAIN, "react") else SEEDS[:1]:
                 assert found[model, parts, seed] == 1, (model, mix, seed)
 
@@ -135,7 +137,7 @@ def test_variants_of_the_main_student(seed):
         assert agent.parts == (("hotpotqa react", count),) and agent.recipe == standard.recipe
     changes = {
         "qlora": {"kind": "qlora"},
-        "full": {"kind": "full", "rate": study.FULL_RATE},
+        "full": {"kind": "full", "rate": grid.FULL_RATE},
         "mask all turns": {"mask": "all turns"},
         "mask off": {"mask": "off"},
     }
@@ -151,7 +153,7 @@ def test_variants_of_the_main_student(seed):
 
 def test_the_standard_is_lora_with_loss_on_the_agents_words():
     assert (RECIPE.kind, RECIPE.mask, RECIPE.seed) == ("lora", "agent", 0)
-    assert RECIPE.rate > study.FULL_RATE
+    assert RECIPE.rate > grid.FULL_RATE
 
 
 def test_the_noise_is_met_prompted_and_fine_tuned():
@@ -193,7 +195,7 @@ def test_every_play_can_be_played():
         for play in agent.plays:
             assert tiny_questions(play.split, play.count, play.task)
             assert play.split == "test", "the grid is measured on test alone"
-            study.make_search(play.condition)
+            shelf.make_search(play.condition)
             messages = load_prompt(agent.method, prompt_set(play.task)).messages
             asked = [m for m in messages if m["role"] == "user"]
             examples = sum(not m["content"].startswith("Observation") for m in asked)
@@ -201,7 +203,7 @@ def test_every_play_can_be_played():
 
 
 def test_dev_shows_what_was_chosen_on_it_with_agents_of_the_grid():
-    assert [a.method for a in dev_agents()] == list(study.PROMPTED)
+    assert [a.method for a in dev_agents()] == list(grid.PROMPTED)
     for agent in dev_agents():
         assert agent.model == "teacher" and replace(agent, plays=()) == replace(
             one(agent.name), plays=()
@@ -312,16 +314,16 @@ def test_the_adapters_that_notebooks_need_are_shipped():
 
 def test_an_unknown_artifact_is_named_with_the_choices():
     with pytest.raises(FireActError, match="no artifact 'studnet'. There are: world, tokenizer, t"):
-        links.remake("studnet")
+        chain.remake("studnet")
 
 
 def test_remaking_enters_the_manifest(tmp_path, monkeypatch):
     entered = []
-    monkeypatch.setattr(links, "DATA", tmp_path)
-    monkeypatch.setattr(links, "register", lambda *entry: entered.append(entry))
-    link = links.Link("deep/er/a.txt", ("world",), lambda path: path.write_text("made"))
+    monkeypatch.setattr(chain, "DATA", tmp_path)
+    monkeypatch.setattr(chain, "register", lambda *entry: entered.append(entry))
+    link = chain.Link("deep/er/a.txt", ("world",), lambda path: path.write_text("made"))
     monkeypatch.setitem(LINKS, "a", link)
-    links.remake("a")
+    chain.remake("a")
     path = tmp_path / "deep" / "er" / "a.txt"
     assert path.read_text() == "made"
     assert entered == [("a", path, ("world",), "fireact-nb artifacts a")]
@@ -338,7 +340,7 @@ def manifest(monkeypatch: pytest.MonkeyPatch) -> dict[str, Artifact]:
         for name, link in LINKS.items()
         if not link.path.startswith("outcomes/")
     }
-    monkeypatch.setattr(study, "read_manifest", lambda: made)
+    monkeypatch.setattr(runner, "read_manifest", lambda: made)
     return made
 
 
@@ -351,42 +353,42 @@ PROMPTED = one("student, react, 2 examples")
 
 
 def test_a_fingerprint_changes_with_all_an_agent_is_made_from(manifest):
-    before = study._fingerprint(TUNED)
-    assert before == study._fingerprint(replace(TUNED)) and len(before) == 8
+    before = runner._fingerprint(TUNED)
+    assert before == runner._fingerprint(replace(TUNED)) and len(before) == 8
     seen = {before}
     for name in ("world", "student", "teacher_hotpotqa_react", "teacher_hotpotqa_cot"):
         renew(manifest, name)
-        seen.add(study._fingerprint(TUNED))
+        seen.add(runner._fingerprint(TUNED))
     assert len(seen) == 5
     for change in ({"rate": 1e-4}, {"kind": "qlora"}, {"mask": "off"}, {"seed": 1}, {"epochs": 1}):
-        seen.add(study._fingerprint(replace(TUNED, recipe=replace(TUNED.recipe, **change))))
+        seen.add(runner._fingerprint(replace(TUNED, recipe=replace(TUNED.recipe, **change))))
     fewer = (("hotpotqa react", 500), ("hotpotqa cot", 186))
-    seen.add(study._fingerprint(replace(TUNED, parts=fewer)))
+    seen.add(runner._fingerprint(replace(TUNED, parts=fewer)))
     assert len(seen) == 11
 
 
 def test_a_fingerprint_changes_with_nothing_else(manifest):
-    agents_before = {a: study._fingerprint(a) for a in (TUNED, PROMPTED)}
+    agents_before = {a: runner._fingerprint(a) for a in (TUNED, PROMPTED)}
     for name in ("teacher", "tokenizer", "student_large", "teacher_hotpotqa_reflexion"):
         renew(manifest, name)
-    assert {a: study._fingerprint(a) for a in agents_before} == agents_before
+    assert {a: runner._fingerprint(a) for a in agents_before} == agents_before
     # What more is played leaves alone what was played.
     more = replace(TUNED, plays=(*TUNED.plays, Play("bamboogle")))
-    assert study._fingerprint(more) == study._fingerprint(TUNED)
+    assert runner._fingerprint(more) == runner._fingerprint(TUNED)
 
 
 def test_prompted_agents_change_with_world_model_and_method(manifest):
-    seen = {study._fingerprint(PROMPTED), study._fingerprint(replace(PROMPTED, method="cot"))}
+    seen = {runner._fingerprint(PROMPTED), runner._fingerprint(replace(PROMPTED, method="cot"))}
     for name in ("world", "student"):
         renew(manifest, name)
-        seen.add(study._fingerprint(PROMPTED))
+        seen.add(runner._fingerprint(PROMPTED))
     assert len(seen) == 4
     renew(manifest, "teacher_hotpotqa_react")
-    assert study._fingerprint(PROMPTED) in seen
+    assert runner._fingerprint(PROMPTED) in seen
 
 
 def test_no_two_agents_of_the_grid_share_a_folder(manifest):
-    folders = {f"{a.slug}-{study._fingerprint(a)}" for a in GRID}
+    folders = {f"{a.slug}-{runner._fingerprint(a)}" for a in GRID}
     assert len(folders) == len(GRID)
 
 
@@ -395,14 +397,14 @@ def test_no_two_agents_of_the_grid_share_a_folder(manifest):
 
 def test_the_tool_under_its_conditions(monkeypatch):
     tool = Bm25(["Ann: Writer of novels.", "Bo: City of rain.", "Cy: River in Bo."], "few")
-    monkeypatch.setattr(study, "tiny_search", lambda: tool)
-    assert study.make_search("normal", 5) is tool
+    monkeypatch.setattr(shelf, "tiny_search", lambda: tool)
+    assert shelf.make_search("normal", 5) is tool
     for condition, mode in (("none 0.5", "none"), ("random 0.5", "random")):
-        noisy = study.make_search(condition, 5)
+        noisy = shelf.make_search(condition, 5)
         assert isinstance(noisy, Unreliable)
         assert (noisy.tool, noisy.p, noisy.mode, noisy.seed) == (tool, 0.5, mode, 5)
     with pytest.raises(ValueError, match="mode"):
-        study.make_search("quiet 0.5")
+        shelf.make_search("quiet 0.5")
 
 
 def story(number: int, rounds: int, correct: bool = True, state: str = "finished") -> Trajectory:
@@ -438,13 +440,13 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         asked.append(name)
         return tmp_path / "played.jsonl.gz" if name.startswith("teacher_") else tmp_path / name
 
-    monkeypatch.setattr(study, "shipped", shipped)
+    monkeypatch.setattr(runner, "shipped", shipped)
     return asked
 
 
 def test_sources_are_filtered_unless_their_name_says_otherwise(sources):
     def ids(source: str) -> list[str]:
-        return [t.question_id for t in study.load_source(source)]
+        return [t.question_id for t in runner.load_source(source)]
 
     assert ids("hotpotqa react") == ["t0", "t1", "t2", "t3"]
     assert ids("mmlu cot") == ["t0", "t1", "t2", "t3"]
@@ -484,9 +486,9 @@ def trainings(tmp_path, monkeypatch, manifest, sources) -> list[tuple]:
         (folder / "recipe.json").write_text("{}")
         return Training(folder, len(chosen), 99, 64, 128, 1, 2.5, ((1, 3.0), (5, 2.0)))
 
-    monkeypatch.setattr(study, "fine_tune", fake)
-    monkeypatch.setattr(study, "RUNS", tmp_path / "runs")
-    monkeypatch.setattr(study, "held_out_questions", lambda: QUESTIONS)
+    monkeypatch.setattr(runner, "fine_tune", fake)
+    monkeypatch.setattr(runner, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(runner, "held_out_questions", lambda: QUESTIONS)
     return called
 
 
@@ -494,7 +496,7 @@ def test_an_adapter_is_trained_once_and_rounded(trainings):
     import torch
     from safetensors.torch import load_file
 
-    folder = study.train_agent(FEW)
+    folder = runner.train_agent(FEW)
     ((model, chosen, recipe),) = trainings
     assert (model, len(chosen), recipe) == ("student", 3, FEW.recipe)
     assert set(chosen) <= {"t0", "t1", "t2", "t3"}
@@ -506,46 +508,46 @@ def test_an_adapter_is_trained_once_and_rounded(trainings):
     assert record["saved_bytes"] == (folder / "adapter_model.safetensors").stat().st_size > 1
     assert (record["examples"], record["trained_parameters"], record["seconds"]) == (3, 64, 2.5)
     assert record["recipe"]["rank"] == 2 and record["losses"] == [[1, 3.0], [5, 2.0]]
-    assert study.train_agent(FEW) == folder and len(trainings) == 1
-    other = study.train_agent(replace(FEW, recipe=replace(FEW.recipe, seed=5)))
+    assert runner.train_agent(FEW) == folder and len(trainings) == 1
+    other = runner.train_agent(replace(FEW, recipe=replace(FEW.recipe, seed=5)))
     assert other != folder and len(trainings) == 2
 
 
 def test_a_training_without_its_record_was_cut_short_and_is_done_again(trainings):
-    folder = study.train_agent(FEW)
+    folder = runner.train_agent(FEW)
     (folder / "training.json").unlink()
-    assert study.train_agent(FEW) == folder and len(trainings) == 2
+    assert runner.train_agent(FEW) == folder and len(trainings) == 2
 
 
 def test_a_whole_model_is_left_in_full_precision(trainings):
     import torch
     from safetensors.torch import load_file
 
-    folder = study.train_agent(replace(FEW, recipe=replace(FEW.recipe, kind="full")))
+    folder = runner.train_agent(replace(FEW, recipe=replace(FEW.recipe, kind="full")))
     assert load_file(folder / "model.safetensors")["a"].dtype == torch.float32
 
 
 def test_a_new_world_or_new_trajectories_are_trained_on_anew(trainings, manifest):
-    folders = {study.train_agent(FEW)}
+    folders = {runner.train_agent(FEW)}
     for name in ("world", "teacher_hotpotqa_react", "student"):
         renew(manifest, name)
-        folders.add(study.train_agent(FEW))
+        folders.add(runner.train_agent(FEW))
     assert len(folders) == len(trainings) == 4
 
 
 def test_no_held_out_question_is_trained_on(trainings, monkeypatch):
     leak = replace(QUESTIONS[0], id="t1")
-    monkeypatch.setattr(study, "held_out_questions", lambda: [leak])
+    monkeypatch.setattr(runner, "held_out_questions", lambda: [leak])
     with pytest.raises(FireActError, match="answer held-out questions"):
-        study.train_agent(replace(FEW, parts=(("hotpotqa react", 4),)))
+        runner.train_agent(replace(FEW, parts=(("hotpotqa react", 4),)))
     assert not trainings
 
 
 def test_what_is_shipped_of_an_adapter(trainings, tmp_path, monkeypatch):
-    links.write_adapter(FEW, tmp_path / "out")
+    chain.write_adapter(FEW, tmp_path / "out")
     files = {p.name for p in (tmp_path / "out").iterdir()}
     assert files == {"adapter_config.json", "adapter_model.safetensors", "recipe.json"}
-    made = study.train_agent(FEW) / "adapter_model.safetensors"
+    made = runner.train_agent(FEW) / "adapter_model.safetensors"
     assert (tmp_path / "out" / made.name).read_bytes() == made.read_bytes()
 
 
@@ -589,12 +591,12 @@ def asked(trainings, monkeypatch) -> list[tuple[str, str, int]]:
 
     def chat(agent: Agent) -> Guess:
         if agent.parts:
-            study.train_agent(agent)
+            runner.train_agent(agent)
         return Guess(agent, calls)
 
-    monkeypatch.setattr(study, "tiny_questions", questions)
-    monkeypatch.setattr(study, "_chat", chat)
-    monkeypatch.setattr(study, "tiny_search", Pages)
+    monkeypatch.setattr(runner, "tiny_questions", questions)
+    monkeypatch.setattr(runner, "_chat", chat)
+    monkeypatch.setattr(shelf, "tiny_search", Pages)
     # In this process, that the stand-ins are there; what it calls first would slow other tests.
     monkeypatch.setattr(
         "concurrent.futures.ProcessPoolExecutor", lambda n, *_: ThreadPoolExecutor(1)
@@ -603,14 +605,14 @@ def asked(trainings, monkeypatch) -> list[tuple[str, str, int]]:
 
 
 def plays() -> list[Path]:
-    return sorted((study.RUNS / "study" / "plays").rglob("*.csv.gz"))
+    return sorted((runner.RUNS / "study" / "plays").rglob("*.csv.gz"))
 
 
 def test_a_play_is_a_file_and_is_not_played_again(asked):
-    rows = study.play_agent(FEW, Play(condition="none 0.5"))
+    rows = runner.play_agent(FEW, Play(condition="none 0.5"))
     assert len(asked) == len(rows) == 6
     (path,) = plays()
-    assert read_outcomes(path) == rows == study.play_agent(FEW, Play(condition="none 0.5"))
+    assert read_outcomes(path) == rows == runner.play_agent(FEW, Play(condition="none 0.5"))
     assert len(asked) == 6
     row = rows[0]
     assert (row.agent, row.model, row.condition) == (FEW.name, f"model of {FEW.slug}", "none 0.5")
@@ -631,7 +633,7 @@ def test_each_task_split_condition_and_temperature_is_a_play_of_its_own(asked):
         Play(temperature=0.6),
     )
     for play in different:
-        rows = study.play_agent(FEW, play)
+        rows = runner.play_agent(FEW, play)
         assert {(o.task, o.split, o.condition, o.temperature) for o in rows} == {
             (play.task, play.split, play.condition, play.temperature)
         }
@@ -639,7 +641,7 @@ def test_each_task_split_condition_and_temperature_is_a_play_of_its_own(asked):
 
 
 def test_samples_are_told_apart_and_a_count_limits_the_questions(asked):
-    rows = study.play_agent(FEW, Play(temperature=0.6, samples=3, count=2))
+    rows = runner.play_agent(FEW, Play(temperature=0.6, samples=3, count=2))
     assert [(o.question_id, o.sample) for o in rows] == [
         (f"hd0{n}", sample) for sample in range(3) for n in range(2)
     ]
@@ -649,22 +651,22 @@ def test_samples_are_told_apart_and_a_count_limits_the_questions(asked):
 
 def test_a_play_of_other_samples_or_another_count_is_another_play(asked):
     play = Play(temperature=0.6, samples=3, count=2)
-    assert len(study.play_agent(FEW, play)) == 6
-    assert len(study.play_agent(FEW, replace(play, samples=4))) == 8
-    assert len(study.play_agent(FEW, replace(play, count=None))) == 18
+    assert len(runner.play_agent(FEW, play)) == 6
+    assert len(runner.play_agent(FEW, replace(play, samples=4))) == 8
+    assert len(runner.play_agent(FEW, replace(play, count=None))) == 18
 
 
 def test_an_edited_prompt_is_played_anew(asked, monkeypatch):
     for text in ("Who?\nThought: t\nAction: finish[a]", "Who?\nThought: u\nAction: finish[a]"):
         prompt = parse_prompt(f"Question: {text}", "react", "tiny")
-        monkeypatch.setattr(study, "load_prompt", lambda *_, prompt=prompt: prompt)
+        monkeypatch.setattr(runner, "load_prompt", lambda *_, prompt=prompt: prompt)
         for _ in range(2):
-            study.play_agent(PROMPTED, Play())
+            runner.play_agent(PROMPTED, Play())
     assert len(asked) == 2 * 6
 
 
 def test_a_study_comes_in_the_order_of_its_grid_and_again_without_a_call(asked, capsys):
-    rows = study.run_study(PAIR)
+    rows = runner.run_study(PAIR)
     assert len(asked) == len(rows) == 6 * (3 + 1 + 3)
     assert [(o.agent, o.task, o.condition, o.temperature) for o in rows[::6]] == [
         (FEW.name, "hotpotqa", "normal", 0),
@@ -678,17 +680,17 @@ def test_a_study_comes_in_the_order_of_its_grid_and_again_without_a_call(asked, 
     assert "[1/2] " in said and "[2/2] " in said
     assert f"{FEW.name}, seed 4: {right / 6:.1%} of 6" in said
     before = {path: path.stat().st_mtime_ns for path in plays()}
-    assert study.run_study(PAIR) == rows
+    assert runner.run_study(PAIR) == rows
     assert len(asked) == len(rows), "it asked again"
     assert {path: path.stat().st_mtime_ns for path in plays()} == before
 
 
 def test_only_the_play_that_is_missing_is_played(asked, trainings):
-    rows = study.run_study(PAIR)
+    rows = runner.run_study(PAIR)
     asked.clear()
     (gone,) = [p for p in plays() if "bamboogle" in p.name]
     gone.unlink()
-    assert [replace(o, seconds=0) for o in study.run_study(PAIR)] == [
+    assert [replace(o, seconds=0) for o in runner.run_study(PAIR)] == [
         replace(o, seconds=0) for o in rows
     ]
     assert {name for name, _, _ in asked} == {f"model of {FEW.slug}"} and len(asked) == 6
@@ -705,12 +707,12 @@ def test_a_study_that_was_stopped_keeps_what_was_finished(asked, monkeypatch):
 
     monkeypatch.setattr(Guess, "reply", stopped)
     with pytest.raises(KeyboardInterrupt):
-        study.run_study(PAIR)
+        runner.run_study(PAIR)
     kept = plays()
     assert len(kept) == 2 and len(asked) == 12
-    assert not [p for p in (study.RUNS / "study" / "plays").rglob("*") if "part" in p.name]
+    assert not [p for p in (runner.RUNS / "study" / "plays").rglob("*") if "part" in p.name]
     monkeypatch.setattr(Guess, "reply", answer)
-    rows = study.run_study(PAIR)
+    rows = runner.run_study(PAIR)
     assert len(asked) == len(rows) == 42, "what was finished was played again"
 
 
@@ -720,15 +722,15 @@ def test_the_error_of_one_agent_ends_the_study_and_is_told(asked, monkeypatch):
 
     monkeypatch.setattr(Guess, "reply", fails)
     with pytest.raises(FireActError, match="The disk is full"):
-        study.run_study(PAIR)
+        runner.run_study(PAIR)
     assert not plays()
 
 
 def test_results_of_earlier_artifacts_are_not_taken_for_new_ones(asked, manifest):
-    study.run_study(PAIR)
+    runner.run_study(PAIR)
     asked.clear()
     renew(manifest, "student")
-    study.run_study(PAIR)
+    runner.run_study(PAIR)
     assert len(asked) == 42 and len(plays()) == 10
 
 
@@ -736,17 +738,17 @@ def test_the_teachers_trajectories_are_kept_failures_too_and_asked_for_once(
     asked, tmp_path, monkeypatch
 ):
     teacher, conditions = Agent("teacher", "plays"), []
-    monkeypatch.setattr(links, "RUNS", tmp_path / "runs")
-    monkeypatch.setattr(links, "shipped", lambda name: tmp_path / name)
-    monkeypatch.setattr(links, "LocalChat", lambda path: Guess(teacher, asked))
-    monkeypatch.setattr(links, "make_search", lambda c: conditions.append(c) or Pages())
+    monkeypatch.setattr(chain, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(chain, "shipped", lambda name: tmp_path / name)
+    monkeypatch.setattr(chain, "LocalChat", lambda path: Guess(teacher, asked))
+    monkeypatch.setattr(chain, "make_search", lambda c: conditions.append(c) or Pages())
     called = []
 
     def questions(*arguments: object) -> list:
         called.append(arguments)
         return QUESTIONS[:6]
 
-    monkeypatch.setattr(links, "tiny_questions", questions)
+    monkeypatch.setattr(chain, "tiny_questions", questions)
     for name in ("one", "again"):
         LINKS["teacher_mmlu_react"].make(tmp_path / f"{name}.jsonl.gz")
     assert called == [("train", TEACHER_PLAYS["mmlu", "react"], "mmlu")] * 2
@@ -759,8 +761,8 @@ def test_the_teachers_trajectories_are_kept_failures_too_and_asked_for_once(
     assert {bool(t.correct) for t in played} == {True, False}
     # Reflexion has something to reflect on where the tool fails; every other play has a good tool.
     LINKS["teacher_hotpotqa_reflexion"].make(tmp_path / "reflexion.jsonl.gz")
-    assert conditions == ["normal", "normal", study.REFLEXION_SEARCH]
-    assert isinstance(study.make_search(study.REFLEXION_SEARCH), Unreliable)
+    assert conditions == ["normal", "normal", grid.REFLEXION_SEARCH]
+    assert isinstance(shelf.make_search(grid.REFLEXION_SEARCH), Unreliable)
 
 
 def test_the_tables_are_made_of_the_shipped_outcomes_and_costs(tmp_path, monkeypatch):
@@ -768,12 +770,12 @@ def test_the_tables_are_made_of_the_shipped_outcomes_and_costs(tmp_path, monkeyp
     full = f"{MAIN}, react 500, full"
     training = {"seconds": 7.0, "saved_bytes": 10, "trained_parameters": 4321}
     costs = [{"agent": full, "seed": 0, "seconds": 9, "training": training}]
-    monkeypatch.setattr(links, "run_study", lambda: rows)
-    monkeypatch.setattr(links, "study_costs", lambda: costs)
-    monkeypatch.setattr(links, "shipped", lambda name: tmp_path / Path(LINKS[name].path).name)
-    monkeypatch.setattr(links, "provenance", lambda name: f"shipped {name}")
+    monkeypatch.setattr(chain, "run_study", lambda: rows)
+    monkeypatch.setattr(chain, "study_costs", lambda: costs)
+    monkeypatch.setattr(chain, "shipped", lambda name: tmp_path / Path(LINKS[name].path).name)
+    monkeypatch.setattr(chain, "provenance", lambda name: f"shipped {name}")
     for name in ("study", "study_costs", "study_tables"):
-        LINKS[name].make(links.shipped(name))
+        LINKS[name].make(chain.shipped(name))
     kept = read_outcomes(tmp_path / "study.csv.gz")
     assert kept == [replace(row, seconds=round(row.seconds, 3)) for row in rows]
     rows = kept
@@ -783,7 +785,7 @@ def test_the_tables_are_made_of_the_shipped_outcomes_and_costs(tmp_path, monkeyp
 
 
 def test_what_was_played_on_dev_says_how_it_was_made(asked, tmp_path, monkeypatch):
-    monkeypatch.setattr(links, "dev_agents", lambda: [FEW])
+    monkeypatch.setattr(chain, "dev_agents", lambda: [FEW])
     LINKS["dev_outcomes"].make(tmp_path / "dev.csv.gz")
     rows = read_outcomes(tmp_path / "dev.csv.gz")
     assert len(rows) == 6 and {o.split for o in rows} == {"dev"}
@@ -794,17 +796,17 @@ def test_what_was_played_on_dev_says_how_it_was_made(asked, tmp_path, monkeypatc
 
 
 def spend(agent: Agent, *seconds: float) -> None:
-    folder = study.RUNS / "study" / "plays" / f"{agent.slug}-{study._fingerprint(agent)}"
+    folder = runner.RUNS / "study" / "plays" / f"{agent.slug}-{runner._fingerprint(agent)}"
     folder.mkdir(parents=True)
     (folder / "seconds.txt").write_text("".join(f"{s}\n" for s in seconds))
 
 
 def test_what_an_agent_took_is_added_up_over_its_plays(asked):
-    assert study.spent_seconds(FEW) == 0.0
+    assert runner.spent_seconds(FEW) == 0.0
     spend(FEW, 61.5, 8.5)
-    assert study.spent_seconds(FEW) == 70.0
-    study.play_agent(FEW, Play())
-    assert 70.0 <= study.spent_seconds(FEW) < 75.0
+    assert runner.spent_seconds(FEW) == 70.0
+    runner.play_agent(FEW, Play())
+    assert 70.0 <= runner.spent_seconds(FEW) < 75.0
 
 
 def test_a_forecast_counts_what_is_left_by_what_it_took_before(
@@ -820,27 +822,27 @@ def test_a_forecast_counts_what_is_left_by_what_it_took_before(
             ]
         )
     )
-    monkeypatch.setattr(study, "shipped", lambda name: {"study_costs": costs}[name])
+    monkeypatch.setattr(runner, "shipped", lambda name: {"study_costs": costs}[name])
     grid = [PROMPTED, TUNED]
-    assert study.forecast_study(grid, 1).startswith("2 of 2 agents")
-    assert "about 1.5 hours on 1 cores" in study.forecast_study(grid, 1)
-    assert "about 0.8 hours on 2 cores" in study.forecast_study(grid, 2)
+    assert runner.forecast_study(grid, 1).startswith("2 of 2 agents")
+    assert "about 1.5 hours on 1 cores" in runner.forecast_study(grid, 1)
+    assert "about 0.8 hours on 2 cores" in runner.forecast_study(grid, 2)
     spend(PROMPTED, 3000)
     for play in PROMPTED.plays[1:]:
-        study._play_file(PROMPTED, play).write_text("played")
-    assert study.forecast_study(grid, 1).startswith("2 of 2 agents"), "one play is missing"
-    study._play_file(PROMPTED, PROMPTED.plays[0]).write_text("played")
-    assert study.forecast_study(grid, 1).startswith("1 of 2 agents")
-    assert "about 0.5 hours" in study.forecast_study(grid, 1)
+        runner._play_file(PROMPTED, play).write_text("played")
+    assert runner.forecast_study(grid, 1).startswith("2 of 2 agents"), "one play is missing"
+    runner._play_file(PROMPTED, PROMPTED.plays[0]).write_text("played")
+    assert runner.forecast_study(grid, 1).startswith("1 of 2 agents")
+    assert "about 0.5 hours" in runner.forecast_study(grid, 1)
     unknown = [replace(TUNED, label=f"new {n}") for n in range(30)]
-    assert "about 1.0 hours" in study.forecast_study(unknown, 1), "two minutes for what is unknown"
+    assert "about 1.0 hours" in runner.forecast_study(unknown, 1), "two minutes for what is unknown"
 
 
 def test_costs_tell_what_each_agent_and_training_took(asked, monkeypatch):
-    monkeypatch.setattr(study, "agents", lambda: [FEW, PROMPTED])
+    monkeypatch.setattr(runner, "agents", lambda: [FEW, PROMPTED])
     spend(PROMPTED, 12.4)
     spend(FEW, 100.0, 50.6)
-    few, prompted = study.study_costs()
+    few, prompted = runner.study_costs()
     assert (few["agent"], few["seed"], few["seconds"]) == (FEW.name, 4, 151)
     assert (few["training"]["examples"], few["training"]["trained_parameters"]) == (3, 64)
     assert prompted == {"agent": PROMPTED.name, "seed": 0, "seconds": 12}
@@ -849,12 +851,12 @@ def test_costs_tell_what_each_agent_and_training_took(asked, monkeypatch):
 
 def test_a_full_model_is_played_without_and_an_adapter_with_its_base(trainings, monkeypatch):
     chats = []
-    monkeypatch.setattr(study, "LocalChat", lambda *paths, batch=64: chats.append(paths))
+    monkeypatch.setattr(runner, "LocalChat", lambda *paths, batch=64: chats.append(paths))
     full = replace(FEW, recipe=replace(FEW.recipe, kind="full"))
     for agent in (PROMPTED, FEW, full):
-        study._chat(agent)
-    base = study.shipped("student")
-    assert chats == [(base,), (base, study.train_agent(FEW)), (study.train_agent(full),)]
+        runner._chat(agent)
+    base = runner.shipped("student")
+    assert chats == [(base,), (base, runner.train_agent(FEW)), (runner.train_agent(full),)]
 
 
 def test_a_worker_takes_one_thread(monkeypatch):
@@ -869,6 +871,6 @@ def test_a_worker_takes_one_thread(monkeypatch):
         return ThreadPoolExecutor(1, initializer=initializer)
 
     monkeypatch.setattr("concurrent.futures.ProcessPoolExecutor", pool)
-    monkeypatch.setattr(study, "_work", lambda agent: (1, 2, 3.0))
-    assert study.run_study([replace(FEW, plays=())], workers=3) == []
+    monkeypatch.setattr(runner, "_work", lambda agent: (1, 2, 3.0))
+    assert runner.run_study([replace(FEW, plays=())], workers=3) == []
     assert (made.workers, made.method, taken) == (3, "spawn", [1])

@@ -11,21 +11,15 @@ from statistics import fmean
 import pytest
 from doubles import study_rows
 
-from fireact_nb import paper, tables
 from fireact_nb.analysis import selection, statistics
 from fireact_nb.analysis.outcomes import Outcome
 from fireact_nb.analysis.statistics import Interval
 from fireact_nb.errors import FireActError
-from fireact_nb.study import MAIN, NOISE, SEEDS, STUDENTS, VARIANT_SEEDS, agents
-from fireact_nb.tables import (
-    Claim,
-    Line,
-    Table,
-    render_table,
-    render_tables,
-    show_table,
-    study_tables,
-)
+from fireact_nb.study import paper, results
+from fireact_nb.study.grid import MAIN, NOISE, SEEDS, STUDENTS, VARIANT_SEEDS, agents
+from fireact_nb.study.rendering import render_table, render_tables, show_table
+from fireact_nb.study.results import Claim, Line, Table
+from fireact_nb.study.tables import study_tables
 
 ROWS = study_rows(lambda agent, play: 0.2 + len(agent.label) % 7 / 10)
 COSTS = [
@@ -53,7 +47,7 @@ def study() -> list[Table]:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bootstraps of few draws, where their intervals do not matter."""
     exact = statistics.paired_bootstrap
-    for module in (statistics, selection, tables):
+    for module in (statistics, selection, results):
         monkeypatch.setattr(module, "paired_bootstrap", lambda a, b, *_: exact(a, b, 5))
 
 
@@ -437,7 +431,7 @@ def test_seeds_are_averaged_by_question_before_the_interval(quick):
     """Two seeds that answer alike tell no more than one: n counts questions."""
     rows = played("student, react 500", seeds=(0,))
     twice = [*rows, *(replace(o, seed=1) for o in rows)]
-    one, two = (tables.Outcomes([]).line("x", some) for some in (rows, twice))
+    one, two = (results.Outcomes([]).line("x", some) for some in (rows, twice))
     assert (two.ours, two.n) == (one.ours, one.n) == (one.ours, 40)
     assert two.seeds == one.seeds * 2
 

@@ -24,7 +24,7 @@ import pytest
 from fireact_nb.agent.tasks import LETTERS, TASKS, score
 from fireact_nb.agent.trajectory import Message
 from fireact_nb.artifacts import DATA
-from fireact_nb.links import write_tokenizer, write_world
+from fireact_nb.study.chain import write_tokenizer, write_world
 from fireact_nb.tinyworld.dialogues import draw_style, found
 from fireact_nb.tinyworld.questions import Puzzle, choice, draw_form, fill_form
 from fireact_nb.tinyworld.shelf import held_out_questions, tiny_questions, tiny_search
@@ -144,8 +144,9 @@ def test_world_and_tokenizer_are_the_shipped_bytes(tmp_path):
 
 def test_another_hash_seed_writes_the_same_bytes(tmp_path):
     program = (
-        "import sys; from pathlib import Path; from fireact_nb import links; p = Path(sys.argv[1]);"
-        "links.write_world(p / 'world'); links.write_tokenizer(p / 'tokenizer');"
+        "import sys; from pathlib import Path; p = Path(sys.argv[1]); "
+        "from fireact_nb.study import chain;"
+        "chain.write_world(p / 'world'); chain.write_tokenizer(p / 'tokenizer');"
         "from fireact_nb.tinyworld.text import write_documents; from itertools import islice;"
         "print(ascii(list(islice(write_documents('a seed', code=True), 20))))"
     )

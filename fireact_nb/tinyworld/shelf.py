@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from functools import cache
 
-from ..agent.search import Bm25
+from ..agent.search import Bm25, Unreliable
 from ..agent.tasks import Question, load_questions
 from ..artifacts import shipped
 from ..errors import FireActError
@@ -51,3 +51,11 @@ def held_out_questions() -> list[Question]:
     return [
         q for task, split in splits if split != "train" for q in tiny_questions(split, task=task)
     ]
+
+
+def make_search(condition: str, seed: int = 0) -> Bm25 | Unreliable:
+    """The tool under a condition: "normal", "none 0.5" or "random 0.5" (paper, Table 3)."""
+    if condition == "normal":
+        return tiny_search()
+    mode, p = condition.split()
+    return Unreliable(tiny_search(), float(p), mode, seed)  # type: ignore[arg-type]

@@ -48,7 +48,7 @@ from fireact_nb.artifacts import find_source, shipped
 from fireact_nb.files import read_json
 from fireact_nb.models.local import LocalChat
 from fireact_nb.profiles import load_profile
-from fireact_nb.tables import Outcomes
+from fireact_nb.study.results import Outcomes
 from fireact_nb.tinyworld.shelf import tiny_questions, tiny_search
 
 if quick:
@@ -371,7 +371,8 @@ check("01.2", tokens_per_right_answer)
 # were pretrained on text with program code between it. `n` is the number of questions.
 
 # %%
-from fireact_nb.tables import show_table, table_prompting
+from fireact_nb.study.rendering import show_table
+from fireact_nb.study.tables import table_prompting
 
 [table] = table_prompting(study)
 show_table(table, study_source.label)

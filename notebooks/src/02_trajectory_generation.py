@@ -52,7 +52,7 @@ from fireact_nb.agent.trajectory import read_trajectories
 from fireact_nb.artifacts import RUNS, find_source, shipped
 from fireact_nb.models.local import LocalChat
 from fireact_nb.profiles import load_profile
-from fireact_nb.study import TEACHER_PLAYS
+from fireact_nb.study.grid import TEACHER_PLAYS
 from fireact_nb.tinyworld.shelf import tiny_questions, tiny_search
 
 if quick:
@@ -190,7 +190,8 @@ for attempt in ("started again", "and once more"):
 # says why.
 
 # %%
-from fireact_nb.study import REFLEXION_SEARCH, make_search
+from fireact_nb.study.grid import REFLEXION_SEARCH
+from fireact_nb.tinyworld.shelf import make_search
 
 fresh = {"react": live, "cot": play(asked[:play_cot], "cot", teacher)}
 flaky = make_search(REFLEXION_SEARCH)
@@ -608,7 +609,7 @@ for label, rows in (("a good tool, dev", good), ("a failing tool, train", bad)):
 
 # %%
 from fireact_nb.artifacts import provenance
-from fireact_nb.study import load_source
+from fireact_nb.study.runner import load_source
 
 print(f"{len(load_source('hotpotqa reflexion'))} Reflexion trajectories to train on")
 print(f"(dev: {provenance('dev_outcomes')}; train: see the load cell)")

@@ -50,7 +50,7 @@ from fireact_nb.agent.trajectory import read_trajectories
 from fireact_nb.artifacts import RUNS, find_source, provenance, shipped
 from fireact_nb.models.local import LocalChat
 from fireact_nb.profiles import load_profile
-from fireact_nb.study import load_source
+from fireact_nb.study.runner import load_source
 from fireact_nb.tinyworld.shelf import tiny_search
 
 if quick:
@@ -262,7 +262,7 @@ print("dataset_info.json:", json.dumps(read_json(folder / "dataset_info.json", d
 from dataclasses import fields
 
 from fireact_nb.agent.trajectory import parse_messages, parse_text, render_text
-from fireact_nb.study import TEACHER_PLAYS
+from fireact_nb.study.grid import TEACHER_PLAYS
 
 names = [f"teacher_{task}_{method}" for task, method in TEACHER_PLAYS]
 everything = [t for name in names for t in read_trajectories(shipped(name))]

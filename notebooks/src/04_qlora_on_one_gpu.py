@@ -146,7 +146,7 @@ check("04.1", largest_rank)
 # %%
 import torch
 
-from fireact_nb.study import LIVE
+from fireact_nb.study.grid import LIVE
 
 lora = replace(LIVE, kind="lora", seed=seed, epochs=epochs)
 matrices = [m for m in network.model.modules() if isinstance(m, torch.nn.Linear)]
@@ -612,7 +612,7 @@ check("04.3", bytes_needed)
 # cell, so you can find out whether your run is the same experiment.
 
 # %%
-from fireact_nb.study import FULL_RATE
+from fireact_nb.study.grid import FULL_RATE
 
 recipes = {
     "student, live qlora": replace(lora, kind="qlora"),
@@ -639,7 +639,7 @@ from fireact_nb.agent.rollouts import generate
 from fireact_nb.analysis.outcomes import outcomes_of
 from fireact_nb.learning.training import fine_tune
 from fireact_nb.models.local import LocalChat
-from fireact_nb.study import BARE_BATCH
+from fireact_nb.study.runner import BARE_BATCH
 from fireact_nb.tinyworld.shelf import tiny_questions, tiny_search
 
 dev, prompt = tiny_questions("dev", test_on), load_prompt("fireact", config.prompts)
@@ -672,7 +672,7 @@ with_alt(plot_loss(curves, "The student learns the teacher's turns", "training s
 
 # %%
 from fireact_nb.analysis.statistics import tolerance_band
-from fireact_nb.study import LIVE_COUNT
+from fireact_nb.study.grid import LIVE_COUNT
 
 same_cell = (train_on, epochs) == (LIVE_COUNT, LIVE.epochs)
 for label, (_, outcomes) in runs.items():
@@ -711,7 +711,9 @@ print(f"(exact match on 100 dev questions, a column for each seed; {provenance('
 
 # %%
 from fireact_nb.files import read_json
-from fireact_nb.tables import Outcomes, show_table, table_kinds
+from fireact_nb.study.rendering import show_table
+from fireact_nb.study.results import Outcomes
+from fireact_nb.study.tables import table_kinds
 
 costs = read_json(costs_source.path)
 [table] = table_kinds(Outcomes(read_outcomes(study_source.path), costs))
@@ -746,7 +748,7 @@ with_alt(plot_differences(table.differences, title, unit, study_source.label))
 # What about time and size? Both are in the study's costs.
 
 # %%
-from fireact_nb.tables import tuned
+from fireact_nb.study.results import tuned
 
 agents = {"LoRA": tuned(config.student, "react")}
 agents |= {kind: f"{config.student}, react 500, {kind}" for kind in ("qlora", "full")}

@@ -47,13 +47,14 @@ quick = False  # smallest sizes, to see whether every cell runs
 # own with the command that the cell prints, yours are taken.
 
 # %%
-from fireact_nb import study
 from fireact_nb.agent.rollouts import successes
 from fireact_nb.agent.trajectory import read_trajectories
 from fireact_nb.analysis.outcomes import read_outcomes
 from fireact_nb.artifacts import find_source, provenance, shipped
 from fireact_nb.profiles import load_profile
-from fireact_nb.tables import Outcomes
+from fireact_nb.study import grid, runner
+from fireact_nb.study.results import Outcomes
+from fireact_nb.tinyworld import shelf
 from fireact_nb.tinyworld.shelf import tiny_questions, tiny_search
 
 if quick:
@@ -64,7 +65,7 @@ own = find_source("teacher_hotpotqa_react", "teacher_react.jsonl", more)
 study_source = find_source("study", "study/study.csv.gz", "make study")
 results = Outcomes(read_outcomes(study_source.path))
 methods = ("hotpotqa react", "hotpotqa cot", "hotpotqa reflexion")
-sources = {name: study.load_source(name) for name in methods}
+sources = {name: runner.load_source(name) for name in methods}
 mine = successes(read_trajectories(own.path))
 enough = len(mine) >= train_on
 if enough:
@@ -112,7 +113,7 @@ for name, group in sources.items():
 # that. **Guess first:** what is its share of the learnt *tokens*?
 
 # %%
-for name, parts in study.MIXES.items():
+for name, parts in grid.MIXES.items():
     tokens = {source.split()[1]: count * learnt[source] for source, count in parts}
     words = [f"{m} {n / sum(tokens.values()):.0%}" for m, n in tokens.items()]
     print(f"{name:<16} learnt tokens: {', '.join(words)}")
@@ -177,7 +178,7 @@ check("05.1", counts_for)
 from fireact_nb.learning.mixing import mix, share_out
 from fireact_nb.tinyworld.shelf import held_out_questions
 
-counts = share_out(dict(study.MIXES["react+cot"]), train_on)
+counts = share_out(dict(grid.MIXES["react+cot"]), train_on)
 train = mix({name: sources[name] for name in counts}, counts, seed, held_out_questions())
 print(f"{counts}: {sum(t.rounds == 1 for t in train)} of {len(train)} finish in one round")
 for t in train[:3]:
@@ -246,10 +247,10 @@ from fireact_nb.artifacts import RUNS
 from fireact_nb.learning.training import fine_tune
 
 order = ["react+cot", "react", "react+reflexion", "all"][:cells]
-recipe = replace(study.LIVE, epochs=epochs, seed=seed)
+recipe = replace(grid.LIVE, epochs=epochs, seed=seed)
 folders = {}
 for name in order:
-    counts = share_out(dict(study.MIXES[name]), train_on)
+    counts = share_out(dict(grid.MIXES[name]), train_on)
     train = mix({part: sources[part] for part in counts}, counts, seed, held_out_questions())
     folders[name] = RUNS / "05" / f"{name.replace('+', '-')}-{train_on}x{epochs}-seed{seed}"
     done = fine_tune(shipped(config.student), train, folders[name], recipe, progress=False)
@@ -291,7 +292,7 @@ for name, folder in folders.items():
 
 # %%
 shipped_live = read_outcomes(shipped("live"))
-same = (train_on, epochs) == (study.LIVE_COUNT, study.LIVE.epochs) and not own.label.startswith("y")
+same = (train_on, epochs) == (grid.LIVE_COUNT, grid.LIVE.epochs) and not own.label.startswith("y")
 for name, rows in live.items():
     agent = f"student, live {name}"
     theirs = [o for o in shipped_live if o.agent == agent and o.condition == "normal"]
@@ -312,7 +313,8 @@ print("the same cell as the shipped one" if same else "OTHER sizes or data: outs
 # **Before you look:** which mix won in the paper, and by how much?
 
 # %%
-from fireact_nb.tables import show_table, table_mixes
+from fireact_nb.study.rendering import show_table
+from fireact_nb.study.tables import table_mixes
 
 tables = table_mixes(results)
 show_table(tables[0], study_source.label)
@@ -432,8 +434,8 @@ check("05.3", largest_sd)
 
 # %%
 from fireact_nb.analysis.figures import plot_bars
-from fireact_nb.study import MAIN, MIXES
-from fireact_nb.tables import tuned
+from fireact_nb.study.grid import MAIN, MIXES
+from fireact_nb.study.results import tuned
 
 spans = {"1 round": (1, 1), "2 or 3": (2, 3), "4 or 5": (4, 5), "6 to 11": (6, 11)}
 bars = []
@@ -620,7 +622,7 @@ with_alt(
 
 # %%
 parts = dict(MIXES["react+cot"])
-paper_mix = mix({name: study.load_source(name) for name in parts}, parts, seed)
+paper_mix = mix({name: runner.load_source(name) for name in parts}, parts, seed)
 for kind, known in sorted(set(kinds.values()), reverse=True):
     in_mix = [t.rounds == 1 for t in paper_mix if kinds[t.question_id] == (kind, known)]
     asked_for = [t for t in thought if kinds[t.question_id] == (kind, known)]
@@ -707,7 +709,7 @@ print(f"{sum(o.correct for o in late)} end right ({study_source.label})")
 # teacher's sixth Thought. Here there is none: if the student reflects, it does so by itself.
 
 # %%
-failing = study.make_search("none 0.5", seed)
+failing = shelf.make_search("none 0.5", seed)
 hard = dev[:stuck_on]
 stuck = play(shipped("student_react_500_0"), hard, failing)
 reflecting = play(shipped("student_react_reflexion_500_47_0"), hard, failing)

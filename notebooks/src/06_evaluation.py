@@ -49,14 +49,15 @@ quick = False  # smallest sizes, to see whether every cell runs
 # which nobody tuned anything on. Where you made your own with the printed command, yours are taken.
 
 # %%
-from fireact_nb import study
 from fireact_nb.agent.rollouts import successes
 from fireact_nb.agent.trajectory import read_trajectories
 from fireact_nb.analysis.outcomes import read_outcomes
 from fireact_nb.artifacts import find_source, provenance, shipped
 from fireact_nb.files import read_json
 from fireact_nb.profiles import load_profile
-from fireact_nb.tables import Outcomes
+from fireact_nb.study import grid, runner
+from fireact_nb.study.results import Outcomes
+from fireact_nb.tinyworld import shelf
 from fireact_nb.tinyworld.shelf import tiny_questions, tiny_search
 
 if quick:
@@ -69,7 +70,7 @@ costs_source = find_source("study_costs", "study/study_costs.json", "make study"
 results = Outcomes(read_outcomes(study_source.path), read_json(costs_source.path))
 mine = successes(read_trajectories(own.path))
 enough = len(mine) >= train_on
-pool = mine if enough else study.load_source("hotpotqa react")
+pool = mine if enough else runner.load_source("hotpotqa react")
 from_shipped = not enough or own.label.startswith("shipped")
 print(f"{config}\nstudy: {study_source}\ncosts: {costs_source}")
 print(f"trajectories: {own if enough else 'the shipped ones, yours are too few'}")
@@ -84,8 +85,8 @@ print(f"trajectories: {own if enough else 'the shipped ones, yours are too few'}
 # %%
 from dataclasses import asdict
 
-from fireact_nb.study import MAIN
-from fireact_nb.tables import prompted, tuned
+from fireact_nb.study.grid import MAIN
+from fireact_nb.study.results import prompted, tuned
 
 row = asdict(results.of(tuned(MAIN, "react"))[0])
 for name in ("question_id", "agent", "answer", "correct", "state", "rounds", "prompt_tokens"):
@@ -199,8 +200,8 @@ for n in (100, 125, 500, 600, 2000):
 # its scores.
 
 # %%
-from fireact_nb import paper
 from fireact_nb.analysis.statistics import Interval
+from fireact_nb.study import paper
 
 
 def unpaired(before, after, n):
@@ -378,7 +379,8 @@ check("06.3", questions_needed)
 # side. *Not resolved*: it includes zero, and we cannot tell.
 
 # %%
-from fireact_nb.tables import show_table, table_tuning
+from fireact_nb.study.rendering import show_table
+from fireact_nb.study.tables import table_tuning
 
 [table] = table_tuning(results)
 show_table(table, study_source.label)
@@ -393,7 +395,7 @@ show_table(table, study_source.label)
 # %%
 from fireact_nb.analysis.statistics import accuracy, paired_difference
 
-for model in study.STUDENTS:
+for model in grid.STUDENTS:
     scores = {m: accuracy(results.of(prompted(model, m))) for m in ("io", "cot", "react")}
     best = max(scores, key=lambda m: scores[m].value)
     gain = paired_difference(results.of(prompted(model, best)), results.of(tuned(model, "react")))
@@ -417,7 +419,7 @@ print(f"({study_source.label})")
 
 # %%
 print(f"{'':<29}  read  written  rounds  $/1,000 asked  $/1,000 right")
-for model in study.STUDENTS:
+for model in grid.STUDENTS:
     for label, agent in (("prompted", prompted(model, "react")), ("tuned", tuned(model, "react"))):
         rows = results.of(agent)
         read = fmean(o.prompt_tokens for o in rows)
@@ -472,7 +474,7 @@ chosen = mix({group: pool}, {group: train_on}, seed, held_out=held_out_questions
 masks = {"live react": "agent", "live mask all turns": "all turns", "live mask off": "off"}
 folders = {}
 for name in list(masks)[:cells]:
-    recipe = replace(study.LIVE, epochs=epochs, seed=seed, mask=masks[name])
+    recipe = replace(grid.LIVE, epochs=epochs, seed=seed, mask=masks[name])
     folders[name] = RUNS / "06" / f"{name.replace(' ', '-')}-{train_on}x{epochs}-seed{seed}"
     done = fine_tune(shipped(config.student), chosen, folders[name], recipe, progress=False)
     print(f"{name}: loss {done.losses[0][1]:.2f} to {done.losses[-1][1]:.2f}, {done.seconds:.0f} s")
@@ -497,7 +499,7 @@ bare = load_prompt("fireact")  # no instruction, no examples
 def play(adapter, questions, condition="normal", prompt=bare):
     """The student, with this adapter or without, plays the questions with this tool."""
     chat = LocalChat(shipped(config.student), adapter, batch=128)
-    tool = study.make_search(condition, seed)
+    tool = shelf.make_search(condition, seed)
     return generate(questions, prompt, chat, tool, Settings(seed=seed), progress=False)
 
 
@@ -518,7 +520,7 @@ for name, folder in folders.items():
 from fireact_nb.analysis.statistics import tolerance_band
 
 shipped_live = read_outcomes(shipped("live"))
-same = (train_on, epochs) == (study.LIVE_COUNT, study.LIVE.epochs) and from_shipped
+same = (train_on, epochs) == (grid.LIVE_COUNT, grid.LIVE.epochs) and from_shipped
 for (name, condition), rows in live.items():
     agent = f"student, {name}"
     theirs = [o for o in shipped_live if o.agent == agent and o.condition == condition]
@@ -552,7 +554,7 @@ print(f"trained minus prompted: {paired_difference(before, after)}   (measured i
 # fine-tuned student? And which failure is worse?
 
 # %%
-from fireact_nb.tables import table_robustness
+from fireact_nb.study.tables import table_robustness
 
 [table] = table_robustness(results)
 show_table(table, study_source.label)
@@ -572,7 +574,7 @@ show_table(table, study_source.label)
 from fireact_nb.analysis.statistics import paired_bootstrap
 
 pair = {"prompted": prompted(MAIN, "react"), "fine-tuned": tuned(MAIN, "react")}
-asked = sorted({o.question_id for o in results.of(pair["prompted"], condition=study.NOISE[0])})
+asked = sorted({o.question_id for o in results.of(pair["prompted"], condition=grid.NOISE[0])})
 
 
 def marks(agent, condition="normal"):
@@ -581,7 +583,7 @@ def marks(agent, condition="normal"):
 
 
 rows = []
-for condition in study.NOISE:
+for condition in grid.NOISE:
     change, theirs = [], []
     for label, calm, rough in zip(pair, tough["normal"], tough[condition], strict=True):
         before, after = marks(pair[label]), marks(pair[label], condition)
@@ -615,7 +617,7 @@ for label, agent in pair.items():
     for kind in ("bridge", "comparison"):
         places = [place for place, q in enumerate(asked) if kinds[q] == kind]
         shares = []
-        for condition in ("normal", *study.NOISE):
+        for condition in ("normal", *grid.NOISE):
             right = marks(agent, condition)
             shares.append(f"{condition} {fmean(right[place] for place in places):.0%}")
         print(f"{label:<11}{kind:<11} {', '.join(shares)}")
@@ -685,8 +687,8 @@ check("06.4", losses_of)
 from fireact_nb.analysis.viewer import show_side_by_side
 
 adapter = shipped("student_react_500_0")
-replayed = {c: play(adapter, dev[:replay_on], c) for c in ("normal", *study.NOISE)}
-under_none, under_random = (replayed[condition] for condition in study.NOISE)
+replayed = {c: play(adapter, dev[:replay_on], c) for c in ("normal", *grid.NOISE)}
+under_none, under_random = (replayed[condition] for condition in grid.NOISE)
 kept = [t for t in under_none if t.correct and "None" in [s.observation for s in t.steps]]
 kept.sort(key=lambda t: (t.gold in ("yes", "no"), t.rounds))
 both = zip(replayed["normal"], under_random, strict=True)
@@ -704,7 +706,7 @@ show_side_by_side(left, right, titles=("None: it asks again", "random: it believ
 # %%
 from itertools import pairwise
 
-for condition, played in zip(study.NOISE, (under_none, under_random), strict=True):
+for condition, played in zip(grid.NOISE, (under_none, under_random), strict=True):
     noticed = []
     for step, after in (pair for t in played for pair in pairwise(t.steps)):
         if step.turn.action == "search" and step.observation != search.search(step.turn.argument):
@@ -753,7 +755,7 @@ print(f"({study_source.label}; {paper.PROVENANCE})")
 
 # %%
 from fireact_nb.analysis.figures import plot_curve
-from fireact_nb.tables import table_scaling
+from fireact_nb.study.tables import table_scaling
 
 [table] = table_scaling(results)
 ours = [(int(line.label.split()[0]), line.ours) for line in table.lines]
@@ -789,7 +791,7 @@ for claim in table.claims:
 # beats the fine-tuned agents on MMLU.
 
 # %%
-from fireact_nb.tables import table_tasks
+from fireact_nb.study.tables import table_tasks
 
 [table] = table_tasks(results)
 show_table(table, study_source.label)
@@ -827,7 +829,7 @@ print(f"({study_source.label})")
 
 # %%
 counts = Counter()
-for name, count in study.MULTI_TASK_COT:
+for name, count in grid.MULTI_TASK_COT:
     counts[name.split()[1]] += count
 print(dict(counts))
 
@@ -894,12 +896,12 @@ print(f"({replay_on} dev questions each, measured in this run)")
 # will you believe?
 
 # %%
-from fireact_nb.tables import table_masks
+from fireact_nb.study.tables import table_masks
 
 [table] = table_masks(results)
 for line in table.lines:
     print(f"{line.label:<46}{line.ours}")
-standard = {s: results.of(tuned(MAIN, "react"), seed=s) for s in study.SEEDS}
+standard = {s: results.of(tuned(MAIN, "react"), seed=s) for s in grid.SEEDS}
 small = {}
 for o in shipped_live:
     if o.condition == "normal":
@@ -928,7 +930,7 @@ print(f"({study_source.label}; live: {provenance('live')})")
 # How bad was the unfiltered data, by the way?
 
 # %%
-everything = study.load_source("hotpotqa react unfiltered")
+everything = runner.load_source("hotpotqa react unfiltered")
 bad = sum(not t.correct for t in everything)
 print(f"{bad} of {len(everything)} unfiltered trajectories end wrong ({bad / len(everything):.0%})")
 print(f"({provenance('teacher_hotpotqa_react')}; in the paper's release 40 of 734, as reported)")

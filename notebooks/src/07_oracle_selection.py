@@ -49,7 +49,7 @@ from fireact_nb.analysis.outcomes import read_outcomes
 from fireact_nb.artifacts import find_source
 from fireact_nb.files import read_json
 from fireact_nb.profiles import load_profile
-from fireact_nb.tables import Outcomes
+from fireact_nb.study.results import Outcomes
 from fireact_nb.tinyworld.shelf import tiny_questions
 
 if quick:
@@ -81,8 +81,8 @@ print(f"{config}\nstudy: {study_source}")
 # we keep the other 300 for later.
 
 # %%
-from fireact_nb.study import MAIN
-from fireact_nb.tables import prompted, tuned
+from fireact_nb.study.grid import MAIN
+from fireact_nb.study.results import prompted, tuned
 
 samples = results.of(tuned(MAIN, "react"), sampled=True)  # section 3 needs these
 asked = sorted({o.question_id for o in samples})
@@ -249,7 +249,8 @@ check("07.2", random_choice)
 # ours. The lines with pass@k are the subject of the next section.
 
 # %%
-from fireact_nb.tables import show_table, table_selection
+from fireact_nb.study.rendering import show_table
+from fireact_nb.study.tables import table_selection
 
 tables = table_selection(results)
 show_table(tables[1], study_source.label)

@@ -14,17 +14,18 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from .agent.journal import Journal
-from .agent.prompting import load_prompt
-from .agent.rollouts import generate
-from .agent.tasks import save_questions
-from .agent.trajectory import write_trajectories
-from .analysis.outcomes import Outcome, read_outcomes, write_outcomes
-from .artifacts import DATA, RUNS, provenance, register, shipped
-from .errors import FireActError
-from .files import read_json, write_file
-from .models.local import LocalChat
-from .study import (
+from ..agent.journal import Journal
+from ..agent.prompting import load_prompt
+from ..agent.rollouts import generate
+from ..agent.tasks import save_questions
+from ..agent.trajectory import write_trajectories
+from ..analysis.outcomes import Outcome, read_outcomes, write_outcomes
+from ..artifacts import DATA, RUNS, provenance, register, shipped
+from ..errors import FireActError
+from ..files import read_json, write_file
+from ..models.local import LocalChat
+from ..tinyworld.shelf import make_search, prompt_set, tiny_questions
+from .grid import (
     REFLEXION_SEARCH,
     STUDENTS,
     TEACHER_PLAYS,
@@ -32,15 +33,11 @@ from .study import (
     Play,
     dev_agents,
     live_agents,
-    make_search,
-    play_agent,
-    run_study,
     shipped_agents,
-    study_costs,
-    train_agent,
 )
-from .tables import draw_tuning, render_tables, study_tables
-from .tinyworld.shelf import prompt_set, tiny_questions
+from .rendering import render_tables
+from .runner import play_agent, run_study, study_costs, train_agent
+from .tables import draw_tuning, study_tables
 
 
 @dataclass(frozen=True)
@@ -54,8 +51,8 @@ class Link:
 
 def write_world(folder: Path) -> None:
     """Make the tiny world's files from its seed: passages and the splits of all tasks."""
-    from .tinyworld.splits import make_all_puzzles, make_questions
-    from .tinyworld.world import make_world
+    from ..tinyworld.splits import make_all_puzzles, make_questions
+    from ..tinyworld.world import make_world
 
     world = make_world()
     write_file(folder / "passages.txt", "".join(p + "\n" for p in world.passages))
@@ -66,7 +63,7 @@ def write_world(folder: Path) -> None:
 
 def write_tokenizer(folder: Path) -> None:
     """Train the tiny models' tokenizer; the same bytes every time."""
-    from .tinyworld.vocabulary import save_tokenizer
+    from ..tinyworld.vocabulary import save_tokenizer
 
     save_tokenizer(folder)
 
@@ -75,7 +72,7 @@ def write_model(name: str, folder: Path) -> None:
     """Pretrain a tiny model (long, resumable) and put its weights in place."""
     from transformers import AutoTokenizer
 
-    from .tinyworld.pretrain import pretrain
+    from ..tinyworld.pretrain import pretrain
 
     tokenizer = AutoTokenizer.from_pretrained(shipped("tokenizer"))
     made = pretrain(name, tokenizer, RUNS / "pretrain" / name)

@@ -1,157 +1,38 @@
 """The study as tables: ours beside the paper's, and whether each effect of the paper shows.
 
-Reads outcomes and the paper's numbers; runs nothing. A `Claim` is one comparison the paper makes,
-with our paired difference; its verdict is read off the interval, never off the sign alone.
+Reads outcomes and the paper's numbers; runs nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from html import escape
 from statistics import fmean, pstdev
 from typing import Any
 
-from . import paper
-from .analysis.figures import Picture, plot_scores, with_alt
-from .analysis.outcomes import Outcome
-from .analysis.selection import (
+from ..analysis.figures import Picture, plot_scores, with_alt
+from ..analysis.outcomes import Outcome
+from ..analysis.selection import (
     best_fixed,
     oracle_beyond_samples,
     oracle_choice,
     pass_at_k,
     random_choice,
 )
-from .analysis.statistics import Interval, paired_bootstrap, paired_difference
-from .analysis.viewer import Shown, styled
-from .errors import FireActError
-from .study import MAIN, MIXES, NOISE, STUDENTS, TEMPERATURE, VARIANT_SEEDS
-
-TASKS = ("hotpotqa", "strategyqa", "bamboogle", "mmlu")
-
-
-@dataclass(frozen=True)
-class Line:
-    """One row: our accuracy with its interval, by seed where there are several; the paper's in %.
-
-    `extra` holds what else the row tells, in words.
-    """
-
-    label: str
-    ours: Interval
-    n: int
-    seeds: tuple[float, ...]
-    paper: float | None = None
-    extra: str = ""
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One effect: what the paper says in points, and our paired difference (share, not percent).
-
-    `sign` is the paper's direction where its size is not known.
-    """
-
-    text: str
-    paper: float | None
-    ours: Interval
-    sign: int = 0
-
-    @property
-    def verdict(self) -> str:
-        """Agrees, disagrees, or not resolved where our interval includes zero.
-
-        Without a word of the paper: up or down.
-        """
-        if self.ours.low <= 0 <= self.ours.high:
-            return "not resolved"
-        theirs = self.paper or self.sign
-        if not theirs:
-            return "up" if self.ours.value > 0 else "down"
-        return "agrees" if (self.ours.value > 0) == (theirs > 0) else "disagrees"
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of the study and what follows from it."""
-
-    title: str
-    source: str
-    lines: tuple[Line, ...]
-    claims: tuple[Claim, ...] = ()
-
-    @property
-    def differences(self) -> list[tuple[str, Interval, float | None]]:
-        """The claims as rows of `figures.plot_differences`: ours and the paper's as shares."""
-        return [(c.text, c.ours, None if c.paper is None else c.paper / 100) for c in self.claims]
-
-
-class Outcomes:
-    """The study's rows, looked up by agent, task and condition; `costs` say what trainings took."""
-
-    def __init__(self, rows: Iterable[Outcome], costs: Iterable[Mapping[str, Any]] = ()) -> None:
-        self.rows = list(rows)
-        self._trainings = {(c["agent"], c["seed"]): c["training"] for c in costs if "training" in c}
-
-    def training(self, agent: str, seed: int = 0) -> str:
-        """What a fine-tuning took and left on the disk, in words; empty where it is not known."""
-        done = self._trainings.get((agent, seed))
-        if not done:
-            return ""
-        return (
-            f"{done['seconds']:.0f} s on one core, {done['saved_bytes'] / 1e6:.2f} MB, "
-            f"{done['trained_parameters']:,} weights trained"
-        )
-
-    def of(
-        self,
-        agent: str,
-        task: str = "hotpotqa",
-        condition: str = "normal",
-        sampled: bool = False,
-        seed: int | None = None,
-    ) -> list[Outcome]:
-        """An agent's rows: greedy ones, or with `sampled` those drawn at a temperature."""
-        found = [
-            o
-            for o in self.rows
-            if o.agent == agent
-            and o.task == task
-            and o.condition == condition
-            and (o.temperature > 0) == sampled
-            and seed in (None, o.seed)
-        ]
-        if not found:
-            agents = sorted({o.agent for o in self.rows})
-            raise FireActError(
-                f"The outcomes hold no rows of {agent!r} on {task} ({condition}). The agents are: "
-                f"{'; '.join(agents)}."
-            )
-        return found
-
-    def line(self, label: str, rows: Sequence[Outcome], paper_value: float | None = None,
-             extra: str = "") -> Line:  # fmt: skip
-        """A line of a table; rows of several seeds are averaged by question."""
-        seeds = sorted({o.seed for o in rows})
-        values = tuple(fmean(o.correct for o in rows if o.seed == s) for s in seeds)
-        questions: dict[str, list[bool]] = {}
-        for o in rows:
-            questions.setdefault(o.question_id, []).append(o.correct)
-        means = [fmean(marks) for marks in questions.values()]
-        ours = paired_bootstrap([0.0] * len(means), means)
-        return Line(label, ours, len(questions), values, paper_value, extra)
-
-
-def prompted(model: str, method: str) -> str:
-    """The name of a prompted agent in the study."""
-    return f"{model}, {method}, 2 examples"
-
-
-def tuned(model: str, mix: str) -> str:
-    """The name of an agent fine-tuned on one of the four mixes, or on another label."""
-    if mix in MIXES:
-        return f"{model}, {mix} {'+'.join(str(count) for _, count in MIXES[mix])}"
-    return f"{model}, {mix}"
+from ..analysis.statistics import paired_difference
+from . import paper
+from .grid import MAIN, MIXES, NOISE, STUDENTS, TEMPERATURE
+from .results import (
+    TASKS,
+    Claim,
+    Line,
+    Outcomes,
+    Table,
+    common_seeds,
+    prompted,
+    same_questions,
+    same_seeds,
+    tuned,
+)
 
 
 def study_tables(rows: Iterable[Outcome], costs: Iterable[Mapping[str, Any]] = ()) -> list[Table]:
@@ -277,13 +158,13 @@ def table_robustness(o: Outcomes) -> list[Table]:
             ("fine-tuned on ReAct", react, theirs[1]),
             ("fine-tuned on ReAct + CoT", both, None),
         ):
-            rows = _same_seeds(o.of(agent, *where))
+            rows = same_seeds(o.of(agent, *where))
             lines.append(o.line(f"{condition}: {label}", rows, value, _cost(rows)))
         claims.append(
             Claim(
                 f"{condition}: fine-tuned minus prompted",
                 theirs[1] - theirs[0],
-                paired_difference(o.of(few, *where), _same_seeds(o.of(react, *where))),
+                paired_difference(o.of(few, *where), same_seeds(o.of(react, *where))),
             )
         )
     for condition in NOISE:
@@ -292,8 +173,8 @@ def table_robustness(o: Outcomes) -> list[Table]:
                 f"{label}: {condition} minus normal",
                 value,
                 paired_difference(
-                    *_same_questions(
-                        _same_seeds(o.of(agent)), _same_seeds(o.of(agent, "hotpotqa", condition))
+                    *same_questions(
+                        same_seeds(o.of(agent)), same_seeds(o.of(agent, "hotpotqa", condition))
                     )
                 ),
             )
@@ -312,7 +193,7 @@ def table_kinds(o: Outcomes) -> list[Table]:
     """LoRA, QLoRA and full fine-tuning."""
     agents = {"LoRA": tuned(MAIN, "react"), "QLoRA (NF4)": f"{MAIN}, react 500, qlora",
               "full": f"{MAIN}, react 500, full"}  # fmt: skip
-    rows = {name: _same_seeds(o.of(agent)) for name, agent in agents.items()}
+    rows = {name: same_seeds(o.of(agent)) for name, agent in agents.items()}
     theirs = dict(zip(("LoRA", "full"), paper.LORA_AND_FULL, strict=True))
     lines = tuple(
         o.line(name, rows[name], theirs.get(name), o.training(agent))
@@ -327,27 +208,10 @@ def table_kinds(o: Outcomes) -> list[Table]:
                   "paper: Llama-2-7B, LoRA 26.2 and full 30.2", lines, claims)]  # fmt: skip
 
 
-def _same_questions(*sides: Sequence[Outcome]) -> list[list[Outcome]]:
-    """Of each side the rows of the questions that all sides have."""
-    asked = set.intersection(*({o.question_id for o in rows} for rows in sides))
-    return [[o for o in rows if o.question_id in asked] for rows in sides]
-
-
-def _common_seeds(*sides: Sequence[Outcome]) -> list[list[Outcome]]:
-    """Of each side the rows of the seeds that all sides have."""
-    seeds = set.intersection(*({o.seed for o in rows} for rows in sides))
-    return [[o for o in rows if o.seed in seeds] for rows in sides]
-
-
-def _same_seeds(rows: Sequence[Outcome]) -> list[Outcome]:
-    """Of the standard agent, only the seeds that the variants beside it were run with."""
-    return [row for row in rows if row.seed in VARIANT_SEEDS]
-
-
 def table_scaling(o: Outcomes) -> list[Table]:
     """Figure 3: how many trajectories are enough."""
     sizes = (100, 200, 500, 1000)
-    rows = {n: _same_seeds(o.of(f"{MAIN}, react {n}")) for n in sizes}
+    rows = {n: same_seeds(o.of(f"{MAIN}, react {n}")) for n in sizes}
     lines = tuple(o.line(f"{n} trajectories", rows[n], paper.SCALING.get(n)) for n in sizes)
     claims = tuple(
         Claim(f"{b} minus {a} trajectories", None, paired_difference(rows[a], rows[b]))
@@ -374,7 +238,7 @@ def table_mixes(o: Outcomes) -> list[Table]:
             sign = 0
             if not main and mix == "react+cot":
                 sign = 1 if paper.COT_HELPS[paper.COUNTERPARTS[model]] else -1
-            difference = paired_difference(*_common_seeds(rows["react"], rows[mix]))
+            difference = paired_difference(*common_seeds(rows["react"], rows[mix]))
             claims.append(Claim(f"{model}: {mix} minus react", gain, difference, sign))
         source = (
             f"paper, Table 4: {model} beside GPT-3.5"
@@ -439,7 +303,7 @@ def table_tasks(o: Outcomes) -> list[Table]:
         "multi-task": tuned(MAIN, "multi-task"),
         "multi-task + cot": tuned(MAIN, "multi-task + cot"),
     }
-    rows = {(name, task): _same_seeds(o.of(agent, task))
+    rows = {(name, task): same_seeds(o.of(agent, task))
             for name, agent in agents.items() for task in TASKS}  # fmt: skip
     lines = tuple(
         o.line(f"{task}: {name}", rows[name, task],
@@ -469,7 +333,7 @@ def table_masks(o: Outcomes) -> list[Table]:
         "loss on everything": f"{MAIN}, react 500, mask off",
         "failures kept": f"{MAIN}, react 500, failures kept",
     }
-    rows = {name: _same_seeds(o.of(agent)) for name, agent in agents.items()}
+    rows = {name: same_seeds(o.of(agent)) for name, agent in agents.items()}
     plain, *others = agents
     lines = tuple(o.line(name, rows[name]) for name in agents)
     claims = tuple(
@@ -481,114 +345,3 @@ def table_masks(o: Outcomes) -> list[Table]:
         "released trajectories are failures"
     )
     return [Table("Masks and failures", source, lines, claims)]
-
-
-# -- in words -----------------------------------------------------------------------------------
-
-
-def render_tables(tables: Iterable[Table], origin: str = "measured in this run") -> str:
-    """All tables as Markdown, in percent, intervals in brackets; `origin` is ours."""
-    opening = (
-        "## The paper's experiments in the tiny world\n"
-        f"Ours: {origin}. The paper's: as reported, from another world with other models; compare "
-        "directions, not numbers.\n\nIntervals are 95%, by bootstrap over questions; agents with "
-        "several seeds are averaged by question. Seconds were taken while other work shared the "
-        "cores: see `benchmarks/` for ratios."
-    )
-    return "\n\n".join([opening, *map(render_table, tables)]) + "\n"
-
-
-_LINES = ("", "ours, EM [95%]", "seeds", "n", paper.PROVENANCE, "")
-_CLAIMS = ("difference, paired", "ours, points [95%]", "paper", "does it agree?")
-
-
-def render_table(table: Table) -> str:
-    """One table as Markdown: ours measured or shipped, the paper's as reported."""
-    out = [f"### {table.title}", f"Ours beside {table.source}.", ""]
-    out += _markdown(_LINES, [_line_cells(line) for line in table.lines])
-    if table.claims:
-        out += ["", *_markdown(_CLAIMS, [_claim_cells(claim) for claim in table.claims])]
-    return "\n".join(out)
-
-
-def show_table(table: Table, origin: str) -> Shown:
-    """One table to look at in a notebook; `origin` says where our numbers come from."""
-    note = f"Ours: {origin}. Beside it: {table.source}."
-    if any(row.paper is not None for row in (*table.lines, *table.claims)):
-        note += (
-            " The paper's numbers are as reported, from another world with other models: compare "
-            "directions, not numbers."
-        )
-    lines = [_line_cells(line) for line in table.lines]
-    parts = [_html("Exact match (EM) in percent", (*_LINES[:-1], "also"), lines)]
-    if table.claims:
-        cells = [(*_claim_cells(c)[:-1], f"{_MARKS[c.verdict]} {c.verdict}") for c in table.claims]
-        parts.append(_html("Differences in points, question by question", _CLAIMS, cells))
-        note += " Not resolved: our interval includes zero."
-    title = escape(table.title)
-    body = "\n".join([f"<h4>{title}</h4>", f"<div>{escape(note)}</div>", *parts])
-    html = f'<section class="traj-show" aria-label="{title}">\n{body}\n</section>'
-    return Shown(styled(html, _STYLE), f"{render_table(table)}\n\n{note}")
-
-
-_MARKS = {
-    "agrees": "\N{CHECK MARK}",
-    "disagrees": "\N{BALLOT X}",
-    "not resolved": "\N{WHITE CIRCLE}",
-    "up": "\N{BLACK UP-POINTING TRIANGLE}",
-    "down": "\N{BLACK DOWN-POINTING TRIANGLE}",
-}
-_STYLE = """
-.traj-table{overflow-x:auto;margin:.75em 0 0}
-.traj-table table{table-layout:auto;border-collapse:collapse;margin:0;color:inherit;font-size:1em}
-.traj-table caption{caption-side:top;padding:0;text-align:left;color:inherit;font-weight:600}
-.traj-table tbody>tr:nth-child(n){background:none}
-.traj-table.traj-table tr>*{padding:.25em .9em .25em 0;border:0;text-align:left;
-border-bottom:1px solid var(--traj-line);vertical-align:top;color:inherit;font-weight:400;
-white-space:nowrap}
-.traj-table thead th{color:var(--traj-soft)}
-.traj-table tbody th{min-width:9em;white-space:normal}
-.traj-table .traj-more{min-width:18em;white-space:normal}
-""".rstrip()
-
-
-def _line_cells(line: Line) -> tuple[str, ...]:
-    seeds = ", ".join(f"{100 * s:.1f}" for s in line.seeds) if len(line.seeds) > 1 else ""
-    theirs = "" if line.paper is None else f"{line.paper:.1f}"
-    return line.label, _percent(line.ours), seeds, str(line.n), theirs, line.extra
-
-
-def _claim_cells(claim: Claim) -> tuple[str, ...]:
-    theirs = {0: "", 1: "up", -1: "down"}[claim.sign]
-    theirs = theirs if claim.paper is None else f"{claim.paper:+.1f}"
-    return claim.text, _percent(claim.ours, "+"), theirs, claim.verdict
-
-
-def _markdown(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    lines = [f"| {' | '.join(cells)} |" for cells in (heads, *rows)]
-    return [lines[0].replace("  ", " "), "|" + "---|" * len(heads), *lines[1:]]
-
-
-def _html(caption: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table without the columns that are empty in every row."""
-    kept = [at for at in range(len(heads)) if any(row[at] for row in rows)]
-    top = "".join(f'<th scope="col">{escape(heads[at])}</th>' for at in kept)
-    body = []
-    for row in rows:
-        cells = [f'<th scope="row">{escape(row[0])}</th>']
-        for at in kept[1:]:
-            long = ' class="traj-more"' if heads[at] == "also" else ""
-            cells.append(f"<td{long}>{escape(row[at])}</td>")
-        body.append(f"<tr>{''.join(cells)}</tr>")
-    # A narrow page scrolls it sideways, with the arrow keys, too.
-    return (
-        f'<div class="traj-table" role="region" aria-label="{escape(caption)}" tabindex="0">'
-        f"<table>\n<caption>{escape(caption)}</caption>\n<thead><tr>{top}</tr></thead>\n"
-        "<tbody>\n" + "\n".join(body) + "\n</tbody>\n</table></div>"
-    )
-
-
-def _percent(interval: Interval, sign: str = "") -> str:
-    form = f"{sign}.1f"
-    low, value, high = (100 * x for x in (interval.low, interval.value, interval.high))
-    return f"{value:{form}} [{low:{form}}, {high:{form}}]"

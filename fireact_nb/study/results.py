@@ -1,0 +1,160 @@
+"""The study's rows looked up, and the values that its tables are made of.
+
+A `Claim` is one comparison the paper makes, with our paired difference; its verdict is read off the
+interval, never off the sign alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from ..analysis.outcomes import Outcome
+from ..analysis.statistics import Interval, paired_bootstrap
+from ..errors import FireActError
+from .grid import MIXES, VARIANT_SEEDS
+
+TASKS = ("hotpotqa", "strategyqa", "bamboogle", "mmlu")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row: our accuracy with its interval, by seed where there are several; the paper's in %.
+
+    `extra` holds what else the row tells, in words.
+    """
+
+    label: str
+    ours: Interval
+    n: int
+    seeds: tuple[float, ...]
+    paper: float | None = None
+    extra: str = ""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One effect: what the paper says in points, and our paired difference (share, not percent).
+
+    `sign` is the paper's direction where its size is not known.
+    """
+
+    text: str
+    paper: float | None
+    ours: Interval
+    sign: int = 0
+
+    @property
+    def verdict(self) -> str:
+        """Agrees, disagrees, or not resolved where our interval includes zero.
+
+        Without a word of the paper: up or down.
+        """
+        if self.ours.low <= 0 <= self.ours.high:
+            return "not resolved"
+        theirs = self.paper or self.sign
+        if not theirs:
+            return "up" if self.ours.value > 0 else "down"
+        return "agrees" if (self.ours.value > 0) == (theirs > 0) else "disagrees"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the study and what follows from it."""
+
+    title: str
+    source: str
+    lines: tuple[Line, ...]
+    claims: tuple[Claim, ...] = ()
+
+    @property
+    def differences(self) -> list[tuple[str, Interval, float | None]]:
+        """The claims as rows of `figures.plot_differences`: ours and the paper's as shares."""
+        return [(c.text, c.ours, None if c.paper is None else c.paper / 100) for c in self.claims]
+
+
+class Outcomes:
+    """The study's rows, looked up by agent, task and condition; `costs` say what trainings took."""
+
+    def __init__(self, rows: Iterable[Outcome], costs: Iterable[Mapping[str, Any]] = ()) -> None:
+        self.rows = list(rows)
+        self._trainings = {(c["agent"], c["seed"]): c["training"] for c in costs if "training" in c}
+
+    def training(self, agent: str, seed: int = 0) -> str:
+        """What a fine-tuning took and left on the disk, in words; empty where it is not known."""
+        done = self._trainings.get((agent, seed))
+        if not done:
+            return ""
+        return (
+            f"{done['seconds']:.0f} s on one core, {done['saved_bytes'] / 1e6:.2f} MB, "
+            f"{done['trained_parameters']:,} weights trained"
+        )
+
+    def of(
+        self,
+        agent: str,
+        task: str = "hotpotqa",
+        condition: str = "normal",
+        sampled: bool = False,
+        seed: int | None = None,
+    ) -> list[Outcome]:
+        """An agent's rows: greedy ones, or with `sampled` those drawn at a temperature."""
+        found = [
+            o
+            for o in self.rows
+            if o.agent == agent
+            and o.task == task
+            and o.condition == condition
+            and (o.temperature > 0) == sampled
+            and seed in (None, o.seed)
+        ]
+        if not found:
+            agents = sorted({o.agent for o in self.rows})
+            raise FireActError(
+                f"The outcomes hold no rows of {agent!r} on {task} ({condition}). The agents are: "
+                f"{'; '.join(agents)}."
+            )
+        return found
+
+    def line(self, label: str, rows: Sequence[Outcome], paper_value: float | None = None,
+             extra: str = "") -> Line:  # fmt: skip
+        """A line of a table; rows of several seeds are averaged by question."""
+        seeds = sorted({o.seed for o in rows})
+        values = tuple(fmean(o.correct for o in rows if o.seed == s) for s in seeds)
+        questions: dict[str, list[bool]] = {}
+        for o in rows:
+            questions.setdefault(o.question_id, []).append(o.correct)
+        means = [fmean(marks) for marks in questions.values()]
+        ours = paired_bootstrap([0.0] * len(means), means)
+        return Line(label, ours, len(questions), values, paper_value, extra)
+
+
+def prompted(model: str, method: str) -> str:
+    """The name of a prompted agent in the study."""
+    return f"{model}, {method}, 2 examples"
+
+
+def tuned(model: str, mix: str) -> str:
+    """The name of an agent fine-tuned on one of the four mixes, or on another label."""
+    if mix in MIXES:
+        return f"{model}, {mix} {'+'.join(str(count) for _, count in MIXES[mix])}"
+    return f"{model}, {mix}"
+
+
+def same_questions(*sides: Sequence[Outcome]) -> list[list[Outcome]]:
+    """Of each side the rows of the questions that all sides have."""
+    asked = set.intersection(*({o.question_id for o in rows} for rows in sides))
+    return [[o for o in rows if o.question_id in asked] for rows in sides]
+
+
+def common_seeds(*sides: Sequence[Outcome]) -> list[list[Outcome]]:
+    """Of each side the rows of the seeds that all sides have."""
+    seeds = set.intersection(*({o.seed for o in rows} for rows in sides))
+    return [[o for o in rows if o.seed in seeds] for rows in sides]
+
+
+def same_seeds(rows: Sequence[Outcome]) -> list[Outcome]:
+    """Of the standard agent, only the seeds that the variants beside it were run with."""
+    return [row for row in rows if row.seed in VARIANT_SEEDS]
