@@ -189,7 +189,7 @@ def _check_out(path: Path, folder: bool = False) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from .series import peak_memory_gib, run_series
+    from .course.series import peak_memory_gib, run_series
 
     _check_out(options.out, folder=True)
     parameters = {name: _value(value) for name, value in options.parameter}
@@ -216,8 +216,8 @@ def _value(text: str) -> bool | int | float | str:
 
 
 def _build(options: argparse.Namespace) -> None:
-    from .doctor import record_times
-    from .series import build
+    from .course.doctor import record_times
+    from .course.series import build
 
     done = build(options.names)
     record_times({run.notebook.stem: run.seconds for run in done})
@@ -367,7 +367,7 @@ def _artifacts(options: argparse.Namespace) -> None:
 
 
 def _doctor(options: argparse.Namespace) -> None:
-    from .doctor import examine, render
+    from .course.doctor import examine, render
 
     print("Looking at this machine and timing a piece of the work: up to 40 seconds.", flush=True)
     findings = examine()

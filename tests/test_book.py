@@ -14,9 +14,9 @@ import nbformat
 import pytest
 from bs4 import BeautifulSoup
 
-from fireact_nb import series
 from fireact_nb.analysis import viewer
 from fireact_nb.artifacts import ROOT
+from fireact_nb.course import series
 
 BOOK = series.NOTEBOOKS / "book"
 PAGES = ["README", "GLOSSARY", "INSTRUCTOR"]

@@ -265,7 +265,7 @@ def test_wrong_notebooks_and_parameters_are_named_with_the_choices(
 ) -> None:
     import papermill
 
-    from fireact_nb import series
+    from fireact_nb.course import series
 
     source = tmp_path / "00_first.py"
     source.write_text('# %% tags=["parameters"]\nseed = 0\nsize = 5\n\n# %%\nprint(seed)\n')

@@ -20,9 +20,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fireact_nb import cli, doctor
+from fireact_nb import cli
 from fireact_nb.artifacts import ROOT, register
-from fireact_nb.doctor import Finding
+from fireact_nb.course import doctor
+from fireact_nb.course.doctor import Finding
 from fireact_nb.errors import FireActError
 from fireact_nb.files import read_json
 
@@ -424,7 +425,7 @@ def test_times_of_notebooks_that_are_gone_are_dropped_and_a_first_file_is_made()
 def test_build_records_the_times(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from fireact_nb import series
+    from fireact_nb.course import series
 
     run = series.Run(Path("notebooks/01_b.ipynb"), Path("p.html"), 12.0)
     monkeypatch.setattr(series, "build", lambda names: [run])

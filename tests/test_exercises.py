@@ -22,11 +22,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fireact_nb import exercises, series
+from fireact_nb.course import check, series
+from fireact_nb.course.exercises.checks import JUDGES
 from fireact_nb.errors import FireActError
-from fireact_nb.exercises import check
 
-NUMBERS = list(exercises._JUDGES)
+NUMBERS = list(JUDGES)
 ANSWERS = [answers_01, answers_02, answers_03, answers_04, answers_05, answers_06, answers_07]
 RIGHT = {number: answer for module in ANSWERS for number, answer in module.RIGHT.items()}
 WRONG = [row for module in ANSWERS for row in module.WRONG]

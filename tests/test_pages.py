@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from fireact_nb.artifacts import ROOT
+from fireact_nb.course.series import NOTEBOOKS, sources
 from fireact_nb.files import read_json
-from fireact_nb.series import NOTEBOOKS, sources
 
 PAGES = {name: (NOTEBOOKS / name).read_text(encoding="utf-8")
          for name in ("README.md", "GLOSSARY.md", "INSTRUCTOR.md")}  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Any
 import nbformat
 import pytest
 
-from fireact_nb import series
+from fireact_nb.course import series
 from fireact_nb.errors import FireActError
 
 SOURCES = series.sources()

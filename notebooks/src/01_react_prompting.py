@@ -202,7 +202,7 @@ print(parse_turn("Thought: I am lost.\nAction: look up the film"))
 # **first** action counts. Names may hold brackets: `search[Lalor [film]]` asks for `Lalor [film]`.
 
 # %% tags=["exercise"]
-from fireact_nb.exercises import check
+from fireact_nb.course import check
 
 
 def read_action(turn):
@@ -222,7 +222,7 @@ check("01.1", read_action)
 # <details><summary>Solution</summary>
 #
 # ```python
-# from fireact_nb.exercises import check
+# from fireact_nb.course import check
 #
 #
 # def read_action(turn):
@@ -328,7 +328,7 @@ print(f"({test_on} dev questions each, measured in this run; in brackets: 95% in
 # return `float("inf")` (infinity). Example: `([True, False], [100, 300])` gives `400.0`.
 
 # %% tags=["exercise"]
-from fireact_nb.exercises import check
+from fireact_nb.course import check
 
 
 def tokens_per_right_answer(marks, tokens):
@@ -348,7 +348,7 @@ check("01.2", tokens_per_right_answer)
 # <details><summary>Solution</summary>
 #
 # ```python
-# from fireact_nb.exercises import check
+# from fireact_nb.course import check
 #
 #
 # def tokens_per_right_answer(marks, tokens):
@@ -427,7 +427,7 @@ with_alt(
 # trust what it did not read.
 
 # %% tags=["exercise"]
-from fireact_nb.exercises import check
+from fireact_nb.course import check
 
 task = "In which year was the author of the book Paper Lalor born?"
 example = ...  # """Thought: I need ...\nAction: search[...]\nObservation: ..."""
@@ -445,7 +445,7 @@ check("01.3", example)
 # <details><summary>Solution</summary>
 #
 # ```python
-# from fireact_nb.exercises import check
+# from fireact_nb.course import check
 #
 # example = """Thought: I need the author of Paper Lalor.
 # Action: search[Paper Lalor author]

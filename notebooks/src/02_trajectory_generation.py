@@ -222,7 +222,7 @@ for method, episodes in fresh.items():
 # `finish` to learn from, so leave it out.
 
 # %% tags=["exercise"]
-from fireact_nb.exercises import check
+from fireact_nb.course import check
 
 
 def keep(trajectories):
@@ -242,7 +242,7 @@ check("02.1", keep)
 # <details><summary>Solution</summary>
 #
 # ```python
-# from fireact_nb.exercises import check
+# from fireact_nb.course import check
 #
 #
 # def keep(trajectories):
@@ -407,7 +407,7 @@ print(f"({react_label})")
 # that compares nothing. Names may have several words. Sentences end with a full stop and a space.
 
 # %% tags=["exercise"]
-from fireact_nb.exercises import check
+from fireact_nb.course import check
 
 
 def slips(thought):
@@ -427,7 +427,7 @@ check("02.2", slips)
 # <details><summary>Solution</summary>
 #
 # ```python
-# from fireact_nb.exercises import check
+# from fireact_nb.course import check
 #
 #
 # def slips(thought):
@@ -700,7 +700,7 @@ for method, count in wanted.items():
 # Example: 500 wanted, rate 0.5, 2,000 read, 150 written, prices 1 and 4 make 2.60 dollars.
 
 # %% tags=["exercise"]
-from fireact_nb.exercises import check
+from fireact_nb.course import check
 
 
 def price_of(wanted, rate, read, written, price_read, price_written):
@@ -720,7 +720,7 @@ check("02.3", price_of)
 # <details><summary>Solution</summary>
 #
 # ```python
-# from fireact_nb.exercises import check
+# from fireact_nb.course import check
 #
 #
 # def price_of(wanted, rate, read, written, price_read, price_written):

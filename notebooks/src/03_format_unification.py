@@ -162,7 +162,7 @@ show_side_by_side(unify(solved[0][0]), solved[0][1], titles=("CoT", "ReAct"))
 # one. A reply may lack the word `Thought:`. The result always has it, once.
 
 # %% tags=["exercise"]
-from fireact_nb.exercises import check
+from fireact_nb.course import check
 
 
 def cot_to_react(reply):
@@ -182,7 +182,7 @@ check("03.1", cot_to_react)
 # <details><summary>Solution</summary>
 #
 # ```python
-# from fireact_nb.exercises import check
+# from fireact_nb.course import check
 #
 #
 # def cot_to_react(reply):
@@ -305,7 +305,7 @@ for label, group in (("CoT", [unify(t) for t in cot]), ("ReAct", react), ("Refle
 # `{"conversations": [{"from": "human", "value": "Who?"}, ...]}`.
 
 # %% tags=["exercise"]
-from fireact_nb.exercises import check
+from fireact_nb.course import check
 
 
 def to_sharegpt(row):
@@ -324,7 +324,7 @@ check("03.2", to_sharegpt)
 # <details><summary>Solution</summary>
 #
 # ```python
-# from fireact_nb.exercises import check
+# from fireact_nb.course import check
 #
 #
 # def to_sharegpt(row):
@@ -508,7 +508,7 @@ except ValueError as problem:
 # do.
 
 # %% tags=["exercise"]
-from fireact_nb.exercises import check
+from fireact_nb.course import check
 
 
 def mask_of(tokens):
@@ -528,7 +528,7 @@ check("03.3", mask_of)
 # <details><summary>Solution</summary>
 #
 # ```python
-# from fireact_nb.exercises import check
+# from fireact_nb.course import check
 #
 #
 # def mask_of(tokens):
@@ -592,7 +592,7 @@ print("(means; trajectories shipped, drawn and counted in this run)")
 # it: `from fireact_nb.agent.tasks import normalize_answer`.
 
 # %% tags=["exercise"]
-from fireact_nb.exercises import check
+from fireact_nb.course import check
 
 
 def leaks(trajectories, questions):
@@ -612,7 +612,7 @@ check("03.4", leaks)
 # <details><summary>Solution</summary>
 #
 # ```python
-# from fireact_nb.exercises import check
+# from fireact_nb.course import check
 # from fireact_nb.agent.tasks import normalize_answer
 #
 #

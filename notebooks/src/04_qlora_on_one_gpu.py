@@ -109,7 +109,7 @@ print(f"{network.num_parameters():,} weights in all, {config.student}")
 # than `budget` weights (0 if not even rank 1 fits). Example: `([(96, 96)], 1920)` gives `10`.
 
 # %% tags=["exercise"]
-from fireact_nb.exercises import check
+from fireact_nb.course import check
 
 
 def largest_rank(shapes, budget):
@@ -128,7 +128,7 @@ check("04.1", largest_rank)
 # <details><summary>Solution</summary>
 #
 # ```python
-# from fireact_nb.exercises import check
+# from fireact_nb.course import check
 #
 #
 # def largest_rank(shapes, budget):
@@ -284,7 +284,7 @@ print(f"off by {(levels - get_4bit_type('nf4', device='cpu')).abs().max():.0e} a
 # level 0.0.
 
 # %% tags=["exercise"]
-from fireact_nb.exercises import check
+from fireact_nb.course import check
 
 
 def quantise(block, levels):
@@ -304,7 +304,7 @@ check("04.2", quantise)
 # <details><summary>Solution</summary>
 #
 # ```python
-# from fireact_nb.exercises import check
+# from fireact_nb.course import check
 #
 #
 # def quantise(block, levels):
@@ -570,7 +570,7 @@ print(f"LoRA of rank 8 trains {share:.1%} of it. All of this is worked out, not 
 # `2160`.
 
 # %% tags=["exercise"]
-from fireact_nb.exercises import check
+from fireact_nb.course import check
 
 
 def bytes_needed(kind, weights, adapter):
@@ -589,7 +589,7 @@ check("04.3", bytes_needed)
 # <details><summary>Solution</summary>
 #
 # ```python
-# from fireact_nb.exercises import check
+# from fireact_nb.course import check
 #
 #
 # def bytes_needed(kind, weights, adapter):
@@ -817,7 +817,7 @@ print(f"{(student / 'model.safetensors').stat().st_size:>9,} bytes  the student'
 # Return a **new** matrix and leave `W` as it is.
 
 # %% tags=["exercise"]
-from fireact_nb.exercises import check
+from fireact_nb.course import check
 
 
 def merge(W, A, B, alpha):
@@ -836,7 +836,7 @@ check("04.4", merge)
 # <details><summary>Solution</summary>
 #
 # ```python
-# from fireact_nb.exercises import check
+# from fireact_nb.course import check
 #
 #
 # def merge(W, A, B, alpha):

@@ -134,7 +134,7 @@ print("(measured in this run, on the first 100 trajectories of each kind)")
 # `(500, 187, 47)`.
 
 # %% tags=["exercise"]
-from fireact_nb.exercises import check
+from fireact_nb.course import check
 
 
 def counts_for(budget):
@@ -154,7 +154,7 @@ check("05.1", counts_for)
 # <details><summary>Solution</summary>
 #
 # ```python
-# from fireact_nb.exercises import check
+# from fireact_nb.course import check
 #
 #
 # def counts_for(budget):
@@ -196,7 +196,7 @@ for t in train[:3]:
 # may be written in other capitals: `"who is older?"` leaks `"Who is older?"`.
 
 # %% tags=["exercise"]
-from fireact_nb.exercises import check
+from fireact_nb.course import check
 
 
 def clean(pairs, held_out):
@@ -216,7 +216,7 @@ check("05.2", clean)
 # <details><summary>Solution</summary>
 #
 # ```python
-# from fireact_nb.exercises import check
+# from fireact_nb.course import check
 #
 #
 # def clean(pairs, held_out):
@@ -395,7 +395,7 @@ print(f"({study_source.label}, test questions)")
 # numbers at 0 and half at 10.
 
 # %% tags=["exercise"]
-from fireact_nb.exercises import check
+from fireact_nb.course import check
 
 
 def largest_sd(mean, low, high):
@@ -416,7 +416,7 @@ check("05.3", largest_sd)
 # <details><summary>Solution</summary>
 #
 # ```python
-# from fireact_nb.exercises import check
+# from fireact_nb.course import check
 #
 #
 # def largest_sd(mean, low, high):
@@ -653,7 +653,7 @@ print(f"({provenance('teacher_hotpotqa_cot')})")
 # often than by guessing. Example: `known_share(0.75, 2)` gives `0.5`.
 
 # %% tags=["exercise"]
-from fireact_nb.exercises import check
+from fireact_nb.course import check
 
 
 def known_share(right, options):
@@ -673,7 +673,7 @@ check("05.4", known_share)
 # <details><summary>Solution</summary>
 #
 # ```python
-# from fireact_nb.exercises import check
+# from fireact_nb.course import check
 #
 #
 # def known_share(right, options):

@@ -136,7 +136,7 @@ for asked in (500, 465):
 # `0.5`.
 
 # %% tags=["exercise"]
-from fireact_nb.exercises import check
+from fireact_nb.course import check
 
 
 def em(answers, gold):
@@ -156,7 +156,7 @@ check("06.1", em)
 # <details><summary>Solution</summary>
 #
 # ```python
-# from fireact_nb.exercises import check
+# from fireact_nb.course import check
 # from fireact_nb.agent.tasks import normalize_answer
 #
 #
@@ -286,7 +286,7 @@ print(f"unpaired:             {unpaired(*scores, len(first))}   ({study_source.l
 # (`statistics.pstdev` gives `s`.)
 
 # %% tags=["exercise"]
-from fireact_nb.exercises import check
+from fireact_nb.course import check
 
 
 def paired(a, b):
@@ -307,7 +307,7 @@ check("06.2", paired)
 # ```python
 # from statistics import fmean, pstdev
 #
-# from fireact_nb.exercises import check
+# from fireact_nb.course import check
 #
 #
 # def paired(a, b):
@@ -333,7 +333,7 @@ check("06.2", paired)
 # `questions_needed(0.4, 0.03)` gives `1025`.
 
 # %% tags=["exercise"]
-from fireact_nb.exercises import check
+from fireact_nb.course import check
 
 
 def questions_needed(share, half):
@@ -354,7 +354,7 @@ check("06.3", questions_needed)
 # ```python
 # from math import ceil
 #
-# from fireact_nb.exercises import check
+# from fireact_nb.course import check
 #
 #
 # def questions_needed(share, half):
@@ -641,7 +641,7 @@ print(f"({study_source.label})")
 # of four common questions three were right, and one is right under noise: `(0.5, 0.666...)`.
 
 # %% tags=["exercise"]
-from fireact_nb.exercises import check
+from fireact_nb.course import check
 
 
 def losses_of(normal, noisy):
@@ -661,7 +661,7 @@ check("06.4", losses_of)
 # <details><summary>Solution</summary>
 #
 # ```python
-# from fireact_nb.exercises import check
+# from fireact_nb.course import check
 #
 #
 # def losses_of(normal, noisy):

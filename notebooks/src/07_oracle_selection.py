@@ -161,7 +161,7 @@ with_alt(
 # `{"cot": [True, False], "react": [False, False]}` gives `0.5`.
 
 # %% tags=["exercise"]
-from fireact_nb.exercises import check
+from fireact_nb.course import check
 
 
 def oracle(marks):
@@ -181,7 +181,7 @@ check("07.1", oracle)
 # <details><summary>Solution</summary>
 #
 # ```python
-# from fireact_nb.exercises import check
+# from fireact_nb.course import check
 #
 #
 # def oracle(marks):
@@ -211,7 +211,7 @@ check("07.1", oracle)
 # `{"a": [True, True], "b": [False, True]}` gives `0.75`.
 
 # %% tags=["exercise"]
-from fireact_nb.exercises import check
+from fireact_nb.course import check
 
 
 def random_choice(marks):
@@ -230,7 +230,7 @@ check("07.2", random_choice)
 # <details><summary>Solution</summary>
 #
 # ```python
-# from fireact_nb.exercises import check
+# from fireact_nb.course import check
 #
 #
 # def random_choice(marks):
@@ -300,7 +300,7 @@ print(f"oracle over three methods:{'':<14}{oracle_choice(pools['student'])}")
 # `pass_at_k(3, 1, 2)` gives `2/3`, and `pass_at_k(3, 1, 3)` gives `1.0`.
 
 # %% tags=["exercise"]
-from fireact_nb.exercises import check
+from fireact_nb.course import check
 
 
 def pass_at_k(n, c, k):
@@ -322,7 +322,7 @@ check("07.3", pass_at_k)
 # ```python
 # from math import comb
 #
-# from fireact_nb.exercises import check
+# from fireact_nb.course import check
 #
 #
 # def pass_at_k(n, c, k):
@@ -436,7 +436,7 @@ for who, pool in pools.items():
 # kind. Return the score of that rule on half `"B"`. Every kind of B occurs in A.
 
 # %% tags=["exercise"]
-from fireact_nb.exercises import check
+from fireact_nb.course import check
 
 
 def half_and_half(rows):
@@ -456,7 +456,7 @@ check("07.4", half_and_half)
 # <details><summary>Solution</summary>
 #
 # ```python
-# from fireact_nb.exercises import check
+# from fireact_nb.course import check
 #
 #
 # def half_and_half(rows):

@@ -21,17 +21,17 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from .agent.prompting import load_prompt
-from .agent.rollouts import generate
-from .artifacts import DATA, ROOT, RUNS, shipped, stale_links
-from .errors import FireActError
-from .files import read_json, read_text, write_file
-from .models.local import LocalChat
-from .models.weights import quiet_libraries
+from ..agent.prompting import load_prompt
+from ..agent.rollouts import generate
+from ..artifacts import DATA, ROOT, RUNS, shipped, stale_links
+from ..errors import FireActError
+from ..files import read_json, read_text, write_file
+from ..models.local import LocalChat
+from ..models.weights import quiet_libraries
+from ..study.grid import MAIN
+from ..study.runner import BARE_BATCH
+from ..tinyworld.shelf import tiny_questions, tiny_search
 from .series import NOTEBOOKS, sources
-from .study.grid import MAIN
-from .study.runner import BARE_BATCH
-from .tinyworld.shelf import tiny_questions, tiny_search
 
 TIMES = NOTEBOOKS / "times.json"
 MARKS = {"ok": "+", "warning": "!", "problem": "x"}

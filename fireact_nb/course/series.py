@@ -18,9 +18,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .artifacts import ROOT
-from .errors import FireActError
-from .files import write_file
+from ..artifacts import ROOT
+from ..errors import FireActError
+from ..files import write_file
 
 NOTEBOOKS = ROOT / "notebooks"
 SOURCES = NOTEBOOKS / "src"
