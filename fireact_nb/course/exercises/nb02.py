@@ -18,9 +18,9 @@ def _keep(answer: Any) -> str:
         return Trajectory(name, "Where?", (step,), answer="The Jasin", gold="Jasin",
                           correct=correct, state=state)  # fmt: skip
 
-    right, wrong, unscored = played("a", True), played("b", False), played("c", None)
+    right, missed, unscored = played("a", True), played("b", False), played("c", None)
     cut = [played(s, True, s) for s in ("out of rounds", "context full", "malformed")]
-    got = call(answer, [right, wrong])
+    got = call(answer, [right, missed])
     if isinstance(got, Real):
         wrong("Return the trajectories themselves, in a list, not how many there are.")
     got = list(got)
@@ -31,7 +31,7 @@ def _keep(answer: Any) -> str:
             "A right one in the state 'finished' was dropped. Its answer is 'The Jasin' and its "
             "gold 'Jasin': exact match forgives the article. Trust t.correct, do not compare texts."
         )
-    if wrong in got:
+    if missed in got:
         wrong("One with t.correct = False was kept. That is how the 40 rows got in.")
     if unscored in list(call(answer, [right, unscored])):
         wrong("One with t.correct = None was kept. Nobody scored it: ask for True, not for 'not "
@@ -40,7 +40,7 @@ def _keep(answer: Any) -> str:
         if t in list(call(answer, [t, right])):
             wrong(f"One in the state {t.state!r} was kept. It has no finish to learn from: look "
                    "at t.state, too.")  # fmt: skip
-    if list(call(answer, [cut[0], right, wrong, right])) != [right, right]:
+    if list(call(answer, [cut[0], right, missed, right])) != [right, right]:
         wrong("Keep every right and finished one, in the order in which they came.")
     return "One line, six traps. The authors' released file fell into one of them."
 

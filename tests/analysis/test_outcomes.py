@@ -9,9 +9,10 @@ from dataclasses import asdict, fields, replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rows import OUTCOME, QUESTION, TRAJECTORY, mark
 
 from fireact_nb.agent.tasks import Question
-from fireact_nb.agent.trajectory import STATES, Step, Trajectory
+from fireact_nb.agent.trajectory import STATES
 from fireact_nb.analysis.outcomes import Outcome, outcome_of, read_outcomes, write_outcomes
 from fireact_nb.analysis.statistics import (
     Interval,
@@ -31,25 +32,6 @@ COLUMNS = [
     *("seed", "sample", "temperature", "correct", "f1", "answer", "state", "rounds", "searches"),
     *("prompt_tokens", "completion_tokens", "usd", "seconds", "trajectory_id", "provenance"),
 ]
-
-QUESTION = Question("q1", "Who?", "The Cat", "hotpotqa", "dev", "bridge")
-TRAJECTORY = Trajectory(
-    "q1",
-    "Who?",
-    (Step("Thought: t\nAction: search[a]", "b"), Step("Thought: u\nAction: finish[black cat]")),
-    answer="black cat",
-    source="tiny",
-    seed=3,
-    prompt_tokens=70,
-    completion_tokens=9,
-    usd=0.5,
-    seconds=1.5,
-)
-OUTCOME = outcome_of(TRAJECTORY, QUESTION, "student", "tiny-1", "react", "normal", "measured")
-
-
-def mark(question_id, correct, **change):
-    return replace(OUTCOME, question_id=question_id, correct=correct, **change)
 
 
 def test_the_columns_are_the_designs():

@@ -8,7 +8,7 @@ from statistics import fmean
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_evaluation import mark
+from rows import mark
 
 from fireact_nb.analysis.outcomes import Outcome
 from fireact_nb.analysis.selection import (

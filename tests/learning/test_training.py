@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_trajectory import ANY, STEPS
+from strategies import ANY, STEPS
 
 from fireact_nb.agent.chat import Request
 from fireact_nb.agent.trajectory import Step, Trajectory

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from test_local import EXAMPLES, QUESTIONS, ask, same, tiny_chat
+from tiny import EXAMPLES, QUESTIONS, ask, same, tiny_chat
 
 from fireact_nb.errors import FireActError
 from fireact_nb.models import server as serve_module
@@ -23,7 +23,7 @@ from fireact_nb.models.api import OpenAIChat
 from fireact_nb.models.local import LocalChat
 from fireact_nb.models.server import make_app, serve, start_server
 
-STUDENT = Path(__file__).parents[1] / "data" / "models" / "student"
+STUDENT = Path(__file__).parents[2] / "data" / "models" / "student"
 NAME = "tiny-student"
 
 

@@ -20,7 +20,7 @@ from fireact_nb.agent.journal import Journal
 from fireact_nb.errors import FireActError
 from fireact_nb.files import content_key
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals, users and limits")
 
 # Any text, half surrogate pairs and line separators included.
@@ -273,7 +273,7 @@ def test_threads_may_put_at_the_same_time_though_some_puts_fail(tmp_path: Path) 
                 key = f"{name}.{n}"
                 try:
                     journal.put(key, {"key": key, "text": "x" * (900_000 if n % 4 == 3 else n)})
-                    print(key)
+                    sys.stdout.write(key + "\\n")  # in one piece, beside the other threads
                 except FireActError:
                     pass
 

@@ -1,0 +1,28 @@
+"""One question, its episode and its row of the outcomes table, and rows like it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fireact_nb.agent.tasks import Question
+from fireact_nb.agent.trajectory import Step, Trajectory
+from fireact_nb.analysis.outcomes import outcome_of
+
+QUESTION = Question("q1", "Who?", "The Cat", "hotpotqa", "dev", "bridge")
+TRAJECTORY = Trajectory(
+    "q1",
+    "Who?",
+    (Step("Thought: t\nAction: search[a]", "b"), Step("Thought: u\nAction: finish[black cat]")),
+    answer="black cat",
+    source="tiny",
+    seed=3,
+    prompt_tokens=70,
+    completion_tokens=9,
+    usd=0.5,
+    seconds=1.5,
+)
+OUTCOME = outcome_of(TRAJECTORY, QUESTION, "student", "tiny-1", "react", "normal", "measured")
+
+
+def mark(question_id, correct, **change):
+    return replace(OUTCOME, question_id=question_id, correct=correct, **change)
