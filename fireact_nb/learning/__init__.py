@@ -1,1 +1,23 @@
 """Trajectories in, an adapter out. Does not know how the result is measured."""
+
+from .formats import export_alpaca, export_chat, export_sharegpt
+from .masking import encode
+from .memory import measure_memory
+from .mixing import check_leaks, mix, share_out
+from .recipe import Recipe, prepare
+from .training import fine_tune, forecast_training
+
+__all__ = [
+    "Recipe",
+    "check_leaks",
+    "encode",
+    "export_alpaca",
+    "export_chat",
+    "export_sharegpt",
+    "fine_tune",
+    "forecast_training",
+    "measure_memory",
+    "mix",
+    "prepare",
+    "share_out",
+]

@@ -1,1 +1,7 @@
 """What answers: models behind an API, and models on this machine."""
+
+from .api import OpenAIChat
+from .local import LocalChat
+from .weights import describe, load_base, load_model
+
+__all__ = ["LocalChat", "OpenAIChat", "describe", "load_base", "load_model"]
