@@ -22,7 +22,7 @@ from fireact_nb.study.rendering import render_tables
 from fireact_nb.study.tables import study_tables
 from fireact_nb.tinyworld.shelf import tiny_questions
 
-COMMANDS = sorted(cli._COMMANDS)
+COMMANDS = sorted(cli.COMMANDS)
 SOLVED = Trajectory(
     "x1", "Who?", (Step.of("I know.", "finish", "Ann"),), answer="Ann", gold="Ann", correct=True
 )

@@ -13,7 +13,7 @@ from functools import cached_property
 from ..agent.search import NOTHING, Bm25
 from ..agent.trajectory import Message
 from .questions import Puzzle
-from .world import World
+from .world import Entity, World
 
 
 @dataclass(frozen=True)
@@ -149,16 +149,8 @@ def play_react(
     thought = "I need " + need(puzzle.hops[0][1], names[0]) + "."
     for hop, (title, relation) in enumerate(puzzle.hops):
         entity = scene.world.entities[title]
-        wanted = {entity.passage_with(relation)}
-        if relation == "spouse":  # told on both pages
-            wanted.add(scene.world.linked(entity, relation).passage_with(relation))
-        queries = [*_QUERIES[entity.kind, relation]]
-        rng.shuffle(queries)
-        if rng.random() < 0.75:  # mostly ask in the words of most pages first
-            queries = [*_QUERIES[entity.kind, relation]]
-        if title != names[hop] and rng.random() < 0.5:
-            addition = title[len(names[hop]) + 1 :].strip("()")
-            queries = [q.replace("{s}", "{s} " + addition) for q in queries]
+        wanted = _passages_that_tell(scene.world, entity, relation)
+        queries = _draw_queries(entity, relation, rng)
         broad = _BROAD.get((entity.kind, relation)) if reflect else None
         if broad:
             queries += [broad, *queries]
@@ -190,6 +182,24 @@ def play_react(
             thought += " Next I need " + need(puzzle.hops[hop + 1][1], names[hop + 1]) + "."
     act(f"{thought} {conclude(puzzle, names, values)}", style.finish, puzzle.said)
     return messages if len(messages) <= 23 else None
+
+
+def _passages_that_tell(world: World, entity: Entity, relation: str) -> set[str]:
+    """What a search must bring up to know the fact; a marriage is told on both pages."""
+    pages = [entity] + ([world.linked(entity, relation)] if relation == "spouse" else [])
+    return {page.passage_with(relation) for page in pages}
+
+
+def _draw_queries(entity: Entity, relation: str, rng: random.Random) -> list[str]:
+    """What to type into the search box, one wording after another."""
+    queries = [*_QUERIES[entity.kind, relation]]
+    rng.shuffle(queries)
+    if rng.random() < 0.75:  # mostly ask in the words of most pages first
+        queries = [*_QUERIES[entity.kind, relation]]
+    if entity.title != entity.name and rng.random() < 0.5:  # a namesake: say which one
+        addition = entity.title[len(entity.name) + 1 :].strip("()")
+        queries = [q.replace("{s}", "{s} " + addition) for q in queries]
+    return queries
 
 
 REFLECTIONS = {

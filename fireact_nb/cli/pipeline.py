@@ -1,0 +1,193 @@
+"""The pipeline from a shell: pretrain, generate, train, evaluate, serve."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import FireActError
+from .options import add_model, add_questions, check_out, positive
+
+if TYPE_CHECKING:
+    from ..agent import Question
+
+
+def add_pretrain(commands: Any) -> None:
+    command = commands.add_parser("pretrain", help="pretrain a tiny model from nothing; resumable")
+    command.add_argument("model", help="teacher, student, student_code, student_large, ...")
+    command.add_argument("--tokens", type=positive, help="default: as the shipped model")
+    command.add_argument("--run", type=Path, help="folder for checkpoints (runs/pretrain/MODEL)")
+    command.add_argument("--threads", type=positive, default=1, help="CPU threads (%(default)s)")
+
+
+def pretrain(options: argparse.Namespace) -> None:
+    from transformers import AutoTokenizer
+
+    from ..artifacts import RUNS, shipped
+    from ..tinyworld.pretrain import pretrain
+
+    folder = options.run or RUNS / "pretrain" / options.model
+    tokenizer = AutoTokenizer.from_pretrained(shipped("tokenizer"))
+    print(pretrain(options.model, tokenizer, folder, options.tokens, threads=options.threads))
+
+
+def add_generate(commands: Any) -> None:
+    command = commands.add_parser("generate", help="let a few-shot prompted model play questions")
+    add_model(command, "teacher")
+    add_questions(command, "train", 200)
+    command.add_argument("--method", default="react", help="io, cot, react, reflexion or fireact")
+    command.add_argument("--temperature", type=float, default=0.0, help="%(default)s is greedy")
+    command.add_argument("--seed", type=int, default=0, help="another seed, another draw")
+    command.add_argument("--prompts", help="prompt set (default: the tiny one of the task)")
+    command.add_argument("--out", type=Path, required=True, help="trajectories, JSON lines")
+    command.add_argument("--journal", type=Path, help="resume point (default: OUT.journal)")
+    command.add_argument(
+        "--base-url", help="an OpenAI-compatible server; then --model is its model's name"
+    )
+    command.add_argument(
+        "--prices", type=float, nargs=2, metavar=("IN", "OUT"),
+        help="US dollars for a million prompt and completion tokens",
+    )  # fmt: skip
+    command.add_argument("--max-usd", type=float, help="stop when this much is spent")
+    command.add_argument("--yes", action="store_true", help="agree to the forecast of a paid run")
+
+
+def generate(options: argparse.Namespace) -> None:
+    from ..agent.episode import Settings
+    from ..agent.journal import Journal
+    from ..agent.prompting import load_prompt
+    from ..agent.rollouts import forecast, generate, successes
+    from ..agent.trajectory import write_trajectories
+    from ..models.api import OpenAIChat, is_loopback
+    from ..models.local import LocalChat
+    from ..tinyworld.shelf import prompt_set, tiny_search
+
+    questions = _questions(options)
+    prompt = load_prompt(options.method, options.prompts or prompt_set(options.task))
+    check_out(options.out)
+    if options.max_usd is not None and not (options.base_url and options.prices):
+        raise FireActError(
+            "--max-usd has no effect without --base-url and --prices, for nobody knows what a call "
+            "costs. Add --prices, or leave --max-usd out for a model that costs nothing."
+        )
+    if options.base_url:
+        prices = tuple(options.prices) if options.prices else None
+        print(forecast(questions, prompt, prices))
+        if not options.yes and (prices or not is_loopback(options.base_url)):
+            raise FireActError(
+                "This run may cost money. Add --yes if you agree to the forecast above."
+            )
+        chat = OpenAIChat(options.model, options.base_url, prices=prices)
+    else:
+        chat = LocalChat(_model_path(options.model), options.adapter)
+    settings = Settings(temperature=options.temperature, seed=options.seed)
+    with Journal(options.journal or options.out.with_suffix(".journal")) as journal:
+        trajectories = generate(
+            questions, prompt, chat, tiny_search(), settings, journal, max_usd=options.max_usd
+        )
+    write_trajectories(options.out, trajectories)
+    right = len(successes(trajectories))
+    print(f"{right} of {len(trajectories)} ended in the right answer -> {options.out}")
+
+
+def add_train(commands: Any) -> None:
+    command = commands.add_parser("train", help="fine-tune a student on trajectories")
+    command.add_argument(
+        "trajectories", type=Path, nargs="+", help="JSON lines; successes are used"
+    )
+    command.add_argument(
+        "--model", default="student", help="shipped name or model folder (%(default)s)"
+    )
+    command.add_argument("--out", type=Path, required=True, help="folder for the adapter")
+    command.add_argument(
+        "--kind", default="qlora", choices=("lora", "qlora", "full"),
+        help="adapter, adapter on a 4-bit base, or all weights (%(default)s)",
+    )  # fmt: skip
+    command.add_argument("--count", type=positive, help="use this many, drawn by the seed")
+    command.add_argument("--epochs", type=positive, default=6, help="%(default)s if not given")
+    command.add_argument("--seed", type=int, default=0, help="of the draw and the training")
+
+
+def train(options: argparse.Namespace) -> None:
+    from ..agent.rollouts import successes
+    from ..agent.trajectory import Trajectory, read_trajectories
+    from ..learning.mixing import mix
+    from ..learning.recipe import Recipe
+    from ..learning.training import fine_tune
+    from ..tinyworld.shelf import held_out_questions
+
+    groups: dict[str, list[Trajectory]] = {}
+    for path in options.trajectories:  # two folders may hold files of one name
+        groups.setdefault(path.stem, []).extend(successes(read_trajectories(path)))
+    mixed = mix(groups, seed=options.seed, held_out=held_out_questions())
+    if options.count is not None:
+        mixed = mixed[: options.count]
+    recipe = Recipe(kind=options.kind, epochs=options.epochs, seed=options.seed)
+    done = fine_tune(_model_path(options.model), mixed, options.out, recipe)
+    losses = [f"{loss:.2f}" for _, loss in done.losses]
+    print(
+        f"{done.examples} trajectories, {done.trained_parameters:,} of {done.all_parameters:,} "
+        f"parameters, {done.seconds:.0f} s, loss {' -> '.join([*losses[:1], *losses[1:][-1:]])}"
+        f" -> {done.folder}"
+    )
+
+
+def add_evaluate(commands: Any) -> None:
+    command = commands.add_parser("evaluate", help="play a split and write the outcomes table")
+    add_model(command, "student")
+    add_questions(command, "dev", 200)
+    command.add_argument("--method", default="fireact", help="fireact is the bare question")
+    command.add_argument("--out", type=Path, required=True, help="outcomes, .csv or .parquet")
+
+
+def evaluate(options: argparse.Namespace) -> None:
+    from ..agent.journal import Journal
+    from ..agent.prompting import load_prompt
+    from ..agent.rollouts import generate
+    from ..analysis.outcomes import outcomes_of, write_outcomes
+    from ..analysis.statistics import accuracy
+    from ..models.local import LocalChat
+    from ..tinyworld.shelf import prompt_set, tiny_search
+
+    questions = _questions(options)
+    prompt = load_prompt(options.method, prompt_set(options.task))
+    check_out(options.out)
+    chat = LocalChat(_model_path(options.model), options.adapter)
+    with Journal(options.out.with_suffix(".journal")) as journal:
+        trajectories = generate(questions, prompt, chat, tiny_search(), journal=journal)
+    outcomes = outcomes_of(trajectories, questions, agent=chat.name, model=options.model)
+    write_outcomes(options.out, outcomes)
+    score = accuracy(outcomes)
+    print(f"EM {score} over {len(outcomes)} -> {options.out}")
+
+
+def add_serve(commands: Any) -> None:
+    command = commands.add_parser(
+        "serve", help="offer a local model on an OpenAI-compatible address"
+    )
+    command.add_argument("model", help="shipped name (teacher, student, ...) or model folder")
+    command.add_argument("--adapter", type=Path, help="LoRA adapter folder")
+    command.add_argument("--port", type=int, default=8000, help="%(default)s if not given")
+
+
+def serve(options: argparse.Namespace) -> None:
+    from ..models.local import LocalChat
+    from ..models.server import serve
+
+    path = _model_path(options.model)
+    serve(LocalChat(path, options.adapter), path.name, port=options.port)
+
+
+def _questions(options: argparse.Namespace) -> list[Question]:
+    from ..tinyworld.shelf import tiny_questions
+
+    questions = tiny_questions(options.split, options.count, options.task)
+    return questions if options.count else questions[: options.most]
+
+
+def _model_path(name: str) -> Path:
+    from ..artifacts import read_manifest, shipped
+
+    known = {n for n, a in read_manifest().items() if a.path.startswith("models/")}
+    return shipped(name) if name in known else Path(name)
