@@ -134,7 +134,7 @@ def play_react(
     `noise` is the chance that a search answers "None" or something unrelated. With `reflect` the
     thoughts of rounds 6 and 10 open with a reflection.
     """
-    opening, closing = style.brackets
+    opening, closing = style.brackets[0], style.brackets[1]
     messages = [{"role": "user", "content": puzzle.text}]
     values: list[str] = []
     names = [scene.world.entities[title].name for title, _ in puzzle.hops]
@@ -157,7 +157,7 @@ def play_react(
         lack = ""
         while queries:
             change = broad in queries and len(messages) // 2 + 1 >= min(REFLECTIONS)
-            wording = queries.pop(queries.index(broad) if change else 0)
+            wording = queries.pop(queries.index(broad) if broad and change else 0)
             if lack:
                 ask = "ask with several words at once" if change else "word it differently"
                 thought = f"{lack} I will {ask}."

@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import FireActError
+from ..files import write_file
 from .text import CODE_SHARE, MIX, TASK_MIX, write_documents
 from .world import SEED
 
 if TYPE_CHECKING:
     import torch
-    from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def build_model(size: Size, vocabulary: int, seed: int) -> LlamaForCausalLM:
 
 
 def make_rows(
-    tokenizer: PreTrainedTokenizerFast, step: int, rows: int = ROWS, code: bool = False
+    tokenizer: PreTrainedTokenizerBase, step: int, rows: int = ROWS, code: bool = False
 ) -> torch.Tensor:
     """The token rows of one step, shape (rows, CONTEXT + 1); they depend on the step alone."""
     import torch
@@ -107,7 +108,7 @@ def make_rows(
     )
 
 
-def _make_row(tokenizer: PreTrainedTokenizerFast, seed: str, code: bool) -> list[int]:
+def _make_row(tokenizer: PreTrainedTokenizerBase, seed: str, code: bool) -> list[int]:
     row: list[int] = []
     for document in write_documents(seed, code):
         if isinstance(document, str):
@@ -129,7 +130,7 @@ def rate_at(size: Size, step: int, steps: int) -> float:
 
 def pretrain(
     name: str,
-    tokenizer: PreTrainedTokenizerFast,
+    tokenizer: PreTrainedTokenizerBase,
     run: Path,
     tokens: int | None = None,
     seed: int = 0,
@@ -158,7 +159,8 @@ def pretrain(
     for step in range(done.step, steps):
         rate = rate_at(size, step, steps)
         rows = make_rows(tokenizer, step, code=size.code)
-        logits = model(input_ids=rows[:, :-1]).logits
+        logits = model(input_ids=rows[:, :-1]).logits  # (rows, CONTEXT, vocabulary)
+        # Shifted by one: at each place the next token is the target.
         loss = torch.nn.functional.cross_entropy(
             logits.reshape(-1, logits.shape[-1]), rows[:, 1:].reshape(-1)
         )
@@ -255,9 +257,9 @@ def _ship(run: Path, model: Any, tokenizer: Any, size: Size, seed: int) -> Path:
     lines = (run / "log.jsonl").read_text(encoding="utf-8").splitlines()
     by_step = {entry["step"]: entry for entry in map(json.loads, lines)}
     log = [by_step[step] for step in sorted(by_step)]
-    (folder / "README.md").write_text(_card(log, size, seed, weights, model), encoding="utf-8")
+    write_file(folder / "README.md", _card(log, size, seed, weights, model))
     curve = [{"tokens": e["tokens"], "loss": round(e["loss"], 4)} for e in log]
-    (folder / "loss.json").write_text(json.dumps(curve), encoding="utf-8")
+    write_file(folder / "loss.json", json.dumps(curve))
     return folder
 
 

@@ -158,8 +158,8 @@ def choice(
     if relation not in entity.facts or not _clear(entity):
         return None
     answer = entity.facts[relation]
-    others = {e.facts[relation] for e in world.kind(entity.kind) if relation in e.facts}
-    others = sorted(others - {answer, entity.name})
+    told = {e.facts[relation] for e in world.kind(entity.kind) if relation in e.facts}
+    others = sorted(told - {answer, entity.name})  # sorted: a set's order is not the seed's
     if len(others) < 3:
         return None
     options = [answer, *rng.sample(others, 3)]

@@ -64,12 +64,16 @@ def _fill_splits(
             tails = round(sizes[split] * (1 - heads_of[split]) * share)
             chosen[split] += [puzzle for _, puzzle in own]
             for i in range(tails):
-                form = own[i % count][0]
-                drawn = _draw(world, rng, taken, False, lambda form=form: form, search)
-                chosen[split].append(drawn[1])
+                form = own[i % count][0]  # a tail question takes the form of a head question
+                _, puzzle = _draw(world, rng, taken, False, partial(_same, form), search)
+                chosen[split].append(puzzle)
     for split in sizes:
         rng.shuffle(chosen[split])
     return chosen
+
+
+def _same(form: Form) -> Form:
+    return form
 
 
 def _choice_puzzles(world: World, rng: random.Random) -> dict[str, list[Puzzle]]:
@@ -86,12 +90,10 @@ def _choice_puzzles(world: World, rng: random.Random) -> dict[str, list[Puzzle]]
     for split in ("pretrain", "dev", "test", "train"):
         own = facts if split == "train" else facts[: sizes[split]]
         facts = facts[len(own) :]
-        asked = [(*fact, rng.randrange(2)) for fact in own]
-        asked += [(*fact, 1 - wording) for *fact, wording in asked]
-        made[split] = [
-            choice(world, rng, entity, relation, wording)
-            for entity, relation, wording in asked[: sizes[split]]
-        ]
+        asked = [(entity, relation, rng.randrange(2)) for entity, relation in own]
+        asked += [(entity, relation, 1 - wording) for entity, relation, wording in asked]
+        puzzles = [choice(world, rng, *fact) for fact in asked[: sizes[split]]]
+        made[split] = [puzzle for puzzle in puzzles if puzzle]
         if len(made[split]) < sizes[split]:
             raise ValueError(f"the world has too few head facts for the MMLU-like {split} split")
         rng.shuffle(made[split])

@@ -106,14 +106,14 @@ class Library:
                 entity = self.world.entities[title]
                 puzzle = choice(self.world, rng, entity, relation, rng.randrange(2)) or puzzle
             return play_io(puzzle, style) if kind == "io" else play_cot(self.world, puzzle, style)
-        puzzle = fill_form(scene.world, rng, draw_form(rng, task))
-        if not puzzle:
+        fresh = fill_form(scene.world, rng, draw_form(rng, task))
+        if not fresh:
             return None
         if kind == "reading":
-            return self._reading(scene, puzzle, rng, style)
+            return self._reading(scene, fresh, rng, style)
         reflect = kind == "reflexion"
         noise = (0.45 if rng.random() < 0.6 else 0.0) if reflect else 0.06
-        return play_react(scene, puzzle, rng, style, noise, reflect)
+        return play_react(scene, fresh, rng, style, noise, reflect)
 
     def _single_hop(self, kind: str, rng: random.Random, style: Style) -> list[Message]:
         """One fact of a popular page, asked for directly."""
@@ -140,8 +140,8 @@ class Library:
 def _drill(world: World, rng: random.Random) -> str:
     """One comparison of names or years: what the verdicts of the reasoning rest on."""
     if rng.random() < 0.5:
-        a, b = rng.sample(range(1930, 2020), 2)
-        return f"{a} is {'before' if a < b else 'after'} {b}."
+        left, right = rng.sample(range(1930, 2020), 2)
+        return f"{left} is {'before' if left < right else 'after'} {right}."
     pool = world.kind(rng.choice(("city", "university", "person")))
     a = rng.choice(pool).name
     b = a if rng.random() < 0.5 else rng.choice(pool).name
