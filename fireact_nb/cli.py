@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import __version__
+from .artifacts import RUNS
 from .errors import FireActError
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def make_parser() -> argparse.ArgumentParser:
         "-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
         help="a parameter of the notebook's first cell; repeat for more",
     )  # fmt: skip
-    run.add_argument("--out", type=Path, default=Path("runs/executed"), help="folder (%(default)s)")
+    run.add_argument("--out", type=Path, default=RUNS / "executed", help="folder (%(default)s)")
 
     build = commands.add_parser(
         "build", help="execute the scripts and renew the committed notebooks"
@@ -111,7 +112,7 @@ def make_parser() -> argparse.ArgumentParser:
     study = commands.add_parser("study", help="the whole grid of experiments; resumable, hours")
     study.add_argument("--workers", type=_positive, default=2, help="processes (%(default)s)")
     study.add_argument("--list", action="store_true", help="only say what would be run, and time")
-    study.add_argument("--out", type=Path, default=Path("runs/study"), help="folder (%(default)s)")
+    study.add_argument("--out", type=Path, default=RUNS / "study", help="folder (%(default)s)")
 
     artifacts = commands.add_parser("artifacts", help="check or remake the shipped data")
     artifacts.add_argument(
@@ -226,13 +227,12 @@ def _build(options: argparse.Namespace) -> None:
 
 
 def _pretrain(options: argparse.Namespace) -> None:
-    from transformers import AutoTokenizer
-
-    from .artifacts import RUNS, shipped
+    from .artifacts import shipped
+    from .models.weights import load_tokenizer
     from .tinyworld.pretrain import pretrain
 
     folder = options.run or RUNS / "pretrain" / options.model
-    tokenizer = AutoTokenizer.from_pretrained(shipped("tokenizer"))
+    tokenizer = load_tokenizer(shipped("tokenizer"))
     print(pretrain(options.model, tokenizer, folder, options.tokens, threads=options.threads))
 
 
