@@ -231,14 +231,15 @@ def _put_in_place(made: Path, folder: Path, records: dict[str, Any]) -> None:
     the new one comes last: a folder with a config holds the weights and the recipe that belong to
     it. (By the recipe `load_model` knows whether to merge an adapter into the rounded base.)
     """
-    files = {file.name: file for file in made.iterdir() if file.name != "README.md"}  # peft's card
-    config = files.pop("adapter_config.json", None) or files.pop("config.json")
-    for name in {"adapter_config.json", config.name}:
+    files = {str(f.relative_to(made)): f for f in sorted(made.rglob("*")) if f.is_file()}
+    files.pop("README.md", None)  # peft's empty model card
+    config = "adapter_config.json" if "adapter_config.json" in files else "config.json"
+    for name in {"adapter_config.json", config}:
         (folder / name).unlink(missing_ok=True)
     for name, record in records.items():
         write_file(folder / name, json.dumps(record, indent=1 if name == "recipe.json" else None))
-    for file in (*files.values(), config):
-        write_file(folder / file.name, file.read_bytes())
+    for name in sorted(files, key=lambda name: name == config):
+        write_file(folder / name, files[name].read_bytes())
 
 
 def forecast_training(
