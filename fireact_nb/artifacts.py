@@ -11,16 +11,17 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 from .errors import FireActError
-from .files import read_json, write_file
+from .files import file_state, read_json, write_file
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "data"
-# What the learner makes; never committed. Tests and builds work in a folder of their own.
-RUNS = Path(os.environ.get("FIREACT_RUNS") or ROOT / "runs")
+# What the learner makes; never committed. The one place that says where: commands, kernels and the
+# study all write here. Absolute, for a notebook's kernel stands in another folder than its command.
+RUNS = Path(os.environ.get("FIREACT_RUNS") or ROOT / "runs").absolute()
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,14 @@ def hash_path(path: Path) -> str:
 
 def read_manifest(folder: Path = DATA) -> dict[str, Artifact]:
     """All links by name. Raises FireActError when there is no readable manifest."""
-    return {
-        name: Artifact(**entry) for name, entry in read_json(folder / "manifest.json", dict).items()
-    }
+    path = folder / "manifest.json"
+    return dict(_parse_manifest(path, file_state(path)))  # its own, for `register` adds to it
+
+
+@lru_cache(maxsize=16)
+def _parse_manifest(path: Path, state: tuple[int, ...] | None) -> dict[str, Artifact]:
+    """Asked at every door, so read once a process for each state of the file."""
+    return {name: Artifact(**entry) for name, entry in read_json(path, dict).items()}
 
 
 def register(
@@ -64,7 +70,7 @@ def register(
     )
     content = {name: asdict(artifact) for name, artifact in sorted(manifest.items())}
     write_file(folder / "manifest.json", json.dumps(content, indent=1) + "\n")
-    _checked.cache_clear()
+    _check.cache_clear()
 
 
 def stale_links(folder: Path = DATA) -> list[str]:
@@ -85,23 +91,22 @@ def stale_links(folder: Path = DATA) -> list[str]:
     return problems
 
 
-def shipped(name: str) -> Path:
+def shipped(name: str, folder: Path = DATA) -> Path:
     """The path of a shipped artifact, checked against its hash once a process.
 
     Raises FireActError when it is unknown, missing or not what the manifest says.
     """
-    manifest = read_manifest()
+    manifest = read_manifest(folder)
     if name not in manifest:
         raise FireActError(
             f"There is no shipped artifact {name!r}. There are: {', '.join(manifest)}."
         )
-    return _checked(name, manifest[name].path, manifest[name].sha256)
+    return _check(name, folder / manifest[name].path, manifest[name].sha256)
 
 
 @cache
-def _checked(name: str, relative: str, sha256: str) -> Path:
-    path = DATA / relative
-    if not path.exists() or hash_path(path) != sha256:
+def _check(name: str, path: Path, sha256: str) -> Path:
+    if not path.exists() or hash_path(path) != sha256:  # an error is not kept: it may be restored
         state = "has been changed" if path.exists() else "is missing"
         raise FireActError(
             f"The shipped artifact {name!r} ({path}) {state}. Restore it with `git checkout data`."
@@ -116,7 +121,7 @@ def provenance(name: str) -> str:
 
 
 @dataclass(frozen=True)
-class Source:
+class Origin:
     """A file a notebook starts from; `label` is its provenance, `hint` how to make one's own."""
 
     path: Path
@@ -127,12 +132,12 @@ class Source:
         return self.label + (f"; for your own, run: {self.hint}" if self.hint else "")
 
 
-def find_source(name: str, own: str, command: str = "") -> Source:
+def find_origin(name: str, own: str, command: str = "") -> Origin:
     """The learner's own file runs/`own` where there is one, else the shipped artifact `name`.
 
-    `command` is how the learner would make their own; printing a shipped source tells it.
+    `command` is how the learner would make their own; printing a shipped origin tells it.
     """
     mine = RUNS / own
     if mine.exists():
-        return Source(mine, f"your own run (runs/{own})")
-    return Source(shipped(name), provenance(name), command)
+        return Origin(mine, f"your own run ({RUNS.name}/{own})")
+    return Origin(shipped(name), provenance(name), command)

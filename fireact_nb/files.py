@@ -19,7 +19,7 @@ from typing import Any
 
 from .errors import FireActError
 
-_NAMES = {dict: "object", list: "list"}
+_NAMES: dict[type, str] = {dict: "object", list: "list"}
 
 
 def read_text(path: str | Path) -> str:
@@ -84,7 +84,7 @@ def read_json_lines(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
             ) from error
         if not isinstance(value, dict):
             raise FireActError(
-                f"{path}, line {number} should be a JSON object, not {line[:40]!r}. Mend or remove "
+                f"{path}, line {number} should be a JSON object, not {line[:40]!r}. Fix or remove "
                 "the line, or check that this is the file you meant."
             )
         yield number, value
@@ -103,32 +103,56 @@ def _why(error: Exception, text: str, within: bool = False) -> str:
 def write_file(path: str | Path, content: str | bytes) -> None:
     """Write the whole file or leave the old one as it was; missing folders are made.
 
-    A name that ends in .gz is packed, without a time stamp: same content, same bytes.
+    A name that ends in .gz is packed, without a time stamp: same content, same bytes. A symlink
+    stays where it is and its target is written. Raises FireActError for a device, a pipe or a
+    folder, and when the disk or the text forbids it; nothing is left behind.
     """
     path = Path(path)
-    part = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.part")
+    # The target itself is replaced: renaming onto a link would put a file in the link's place, and
+    # renaming onto /dev/null would take it away from the whole machine.
+    target = Path(os.path.realpath(path))
+    part = target.with_name(f".{target.name}.{os.getpid()}-{threading.get_ident()}.part")
     try:
+        if os.path.lexists(target) and not target.is_file():
+            kind = "folder" if target.is_dir() else "device, a pipe or a link to itself"
+            raise FireActError(
+                f"{path} was not written: it is no plain file but a {kind}. Choose another name."
+            )
         data = content if isinstance(content, bytes) else content.encode("utf-8")
         data = gzip.compress(data, mtime=0) if path.suffix.lower() == ".gz" else data
-        path.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
+            os.fsync(file.fileno())  # else a power cut could leave the new name without its content
+        os.replace(part, target)
     except UnicodeEncodeError as error:
         raise FireActError(
             f"{path} was not written: the text holds half a character (a lone surrogate) near "
             f"{content[max(0, error.start - 20) : error.start]!r}. Remove it from the row it is in."
         ) from error
     except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
         raise FireActError(
             f"{path} was not written ({error.strerror}); an earlier version, if there was one, is "
             "untouched. Free some space or check that the folder may be written, then run the step "
             "again."
         ) from error
+    finally:
+        with contextlib.suppress(OSError):  # most often it has taken its place by now
+            part.unlink()
+
+
+def file_state(path: Path) -> tuple[int, ...] | None:
+    """What changes with a file's content, without reading it; None where there is no file.
+
+    For what is kept of files within a process: a replaced file has another inode, a changed one
+    another time or size.
+    """
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def content_key(*parts: Any) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -13,7 +16,8 @@ from fireact_nb import artifacts
 from fireact_nb.agent.tasks import normalize_answer
 from fireact_nb.artifacts import (
     DATA,
-    find_source,
+    ROOT,
+    find_origin,
     hash_path,
     provenance,
     read_manifest,
@@ -22,6 +26,7 @@ from fireact_nb.artifacts import (
     stale_links,
 )
 from fireact_nb.errors import FireActError
+from fireact_nb.tinyworld import shelf
 from fireact_nb.tinyworld.shelf import held_out_questions, tiny_questions
 
 
@@ -171,32 +176,57 @@ def test_unknown_artifact():
         shipped("wrold")
 
 
-@pytest.fixture
-def copied(tmp_path, monkeypatch) -> Path:
-    """The shipped world where `shipped` looks for it, to be harmed."""
-    shutil.copytree(DATA / "tinyworld", tmp_path / "tinyworld")
-    monkeypatch.setattr(artifacts, "DATA", tmp_path)
-    artifacts._checked.cache_clear()
-    yield tmp_path
-    artifacts._checked.cache_clear()
-
-
-def test_a_changed_artifact_is_not_handed_out(copied):
-    assert shipped("world") == copied / "tinyworld"
-    artifacts._checked.cache_clear()
-    with (copied / "tinyworld" / "passages.txt").open("a", encoding="utf-8") as file:
+def test_a_changed_artifact_is_not_handed_out(chain):
+    with (chain / "world" / "pages.txt").open("a", encoding="utf-8") as file:
         file.write("Kenel: More.\n")
     for _ in range(2):
         with pytest.raises(FireActError, match=r"'world' .* has been changed\. Restore it"):
-            shipped("world")
+            shipped("world", chain)
+    assert shipped("weights", chain) == chain / "weights"
+
+
+def test_a_missing_artifact_is_not_handed_out_until_it_is_restored(chain):
+    (chain / "tokenizer.json").rename(chain / "elsewhere.json")
+    with pytest.raises(FireActError, match=r"'tokenizer' .* is missing\. Restore it"):
+        shipped("tokenizer", chain)
+    (chain / "elsewhere.json").rename(chain / "tokenizer.json")
+    assert shipped("tokenizer", chain) == chain / "tokenizer.json"
+
+
+def test_what_was_made_anew_is_handed_out(chain):
+    assert shipped("world", chain) == chain / "world"
+    (chain / "world" / "pages.txt").write_text("Kenel: Town.\n", encoding="utf-8")
+    register("world", chain / "world", [], "make world", chain)
+    assert shipped("world", chain) == chain / "world"
+
+
+def test_questions_of_a_changed_world_are_not_handed_out(chain, monkeypatch):
+    (chain / "world" / "pages.txt").write_text("", encoding="utf-8")
+    monkeypatch.setattr(shelf, "shipped", lambda name: shipped(name, chain))
     with pytest.raises(FireActError, match="has been changed"):
         tiny_questions("dev")
 
 
-def test_a_missing_artifact_is_not_handed_out(copied):
-    shutil.rmtree(copied / "tinyworld")
-    with pytest.raises(FireActError, match=r"'world' .* is missing\. Restore it"):
-        shipped("world")
+# -- the manifest -------------------------------------------------------------------------------
+
+
+def test_the_manifest_is_read_once_for_each_state_of_the_file(chain, tmp_path_factory):
+    copy = tmp_path_factory.mktemp("copy") / "data"
+    shutil.copytree(chain, copy)
+    artifacts._parse_manifest.cache_clear()
+    for _ in range(3):
+        assert len(read_manifest(chain)) == 3
+        assert shipped("world", chain) and shipped("world", copy)
+    assert artifacts._parse_manifest.cache_info().misses == 2, "one a folder"
+    read_manifest(chain).clear()
+    assert len(read_manifest(chain)) == 3, "a reader can spoil it for others"
+    text = (chain / "manifest.json").read_text(encoding="utf-8")
+    (chain / "manifest.json").write_text(text.replace("make world", "do world"), encoding="utf-8")
+    assert read_manifest(chain)["world"].command == "do world"
+    register("tokenizer", chain / "tokenizer.json", [], "do tokenizer", chain)
+    assert read_manifest(chain)["tokenizer"].command == "do tokenizer"
+    assert read_manifest(chain)["world"].command == "do world"
+    assert read_manifest(copy)["world"].command == "make world"
 
 
 # -- the tiny questions -------------------------------------------------------------------------
@@ -268,11 +298,51 @@ def test_a_notebook_starts_from_the_learners_own_file_or_from_the_shipped_one(
     tmp_path, monkeypatch
 ):
     monkeypatch.setattr(artifacts, "RUNS", tmp_path)
-    source = find_source("study", "study/mine.csv", "make study")
-    assert source.path == shipped("study") and source.label == provenance("study")
-    assert str(source) == f"{source.label}; for your own, run: make study"
+    origin = find_origin("study", "study/mine.csv", "make study")
+    assert origin.path == shipped("study") and origin.label == provenance("study")
+    assert str(origin) == f"{origin.label}; for your own, run: make study"
     (tmp_path / "study").mkdir()
     (tmp_path / "study" / "mine.csv").write_text("mine", encoding="utf-8")
-    source = find_source("study", "study/mine.csv", "make study")
-    assert source.path.read_text(encoding="utf-8") == "mine"
-    assert str(source) == source.label == "your own run (runs/study/mine.csv)"
+    origin = find_origin("study", "study/mine.csv", "make study")
+    assert origin.path.read_text(encoding="utf-8") == "mine"
+    assert str(origin) == origin.label == f"your own run ({tmp_path.name}/study/mine.csv)"
+
+
+WHERE = """
+import os
+from fireact_nb import artifacts, cli
+from fireact_nb.course import series
+from fireact_nb.study import chain, runner
+parse = cli.make_parser().parse_args
+for command in ("run", "study"):
+    print(parse([command]).out)
+print(series.EXECUTED)
+print(chain._journal("teacher"))
+print(runner.RUNS)
+with series._environment(None):
+    print(os.environ["FIREACT_RUNS"])
+cli.main(["study", "--list"])
+"""
+
+
+def test_the_runs_folder_is_one_for_commands_series_study_and_kernels(tmp_path):
+    """Also when it is named relative to another folder than the notebooks' kernels stand in."""
+    paths = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "PYTHONPATH": paths, "FIREACT_RUNS": "mine"}
+    done = subprocess.run(
+        [sys.executable, "-c", WHERE], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    *places, said = done.stdout.splitlines()
+    runs = tmp_path / "mine"
+    assert [*map(Path, places)] == [
+        runs / "executed",
+        runs / "study",
+        runs / "executed",
+        runs / "journals" / "teacher.jsonl",
+        runs,
+        runs,
+    ]
+    assert "agents are still to be trained" in said
+    assert [p.name for p in tmp_path.iterdir()] == ["mine"], "it wrote elsewhere, too"
+    assert [p.name for p in runs.iterdir()] == ["study"]

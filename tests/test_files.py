@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import stat
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from fireact_nb.agent.trajectory import Step, Trajectory, read_trajectories, write_trajectories
 from fireact_nb.errors import FireActError
-from fireact_nb.files import read_json, read_json_lines, read_text, write_file
+from fireact_nb.files import file_state, read_json, read_json_lines, read_text, write_file
 
 TEXT = "Ann: Writer.\r\n\tBo — «City»\u2028of rain.\n" * 50
 
@@ -126,6 +127,58 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_part(tmp_path, monkeypatc
     with pytest.raises(FireActError, match="lone surrogate"):
         write_file(path, "half \ud800")
     assert read_text(path) == "old"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a right of their own there")
+@pytest.mark.parametrize("there", [True, False], ids=["a file", "nothing yet"])
+@pytest.mark.parametrize("name", ["link", "link.gz"])
+def test_a_link_keeps_its_place_and_its_target_is_written(tmp_path, name, there):
+    target, link = tmp_path / "far" / "target", tmp_path / name
+    (tmp_path / "between").symlink_to("far/target")  # a link to a link, relative to its own folder
+    link.symlink_to(tmp_path / "between")
+    if there:
+        write_file(target, "old")
+    write_file(link, TEXT)
+    assert link.is_symlink() and (tmp_path / "between").is_symlink() and not target.is_symlink()
+    assert read_text(link) == TEXT, "packed or not by the name that was given"
+    assert sorted(p.name for p in tmp_path.rglob("*")) == sorted(["between", "far", name, "target"])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a right of their own there")
+def test_a_link_whose_target_cannot_be_written_stays(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "link")
+    (tmp_path / "other").symlink_to(tmp_path)
+    for name, kind in (("link", "link to itself"), ("other", "folder")):
+        with pytest.raises(FireActError, match=rf"{name} was not written: .* {kind}\. Choose"):
+            write_file(tmp_path / name, TEXT)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["link", "other"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="has no such files")
+def test_only_plain_files_are_replaced(tmp_path):
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    for name, kind in (("folder", "folder"), ("pipe", "pipe"), ("link", "pipe")):
+        with pytest.raises(FireActError, match=rf"{name} was not written: .* {kind}.* Choose"):
+            write_file(tmp_path / name, TEXT)
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["folder", "link", "pipe"]
+    # Only after pipes were seen to be safe: root would take it away from the whole machine.
+    with pytest.raises(FireActError, match="/dev/null was not written: .* device"):
+        write_file(os.devnull, TEXT)
+    assert stat.S_ISCHR(os.stat(os.devnull).st_mode)
+
+
+def test_a_state_tells_a_changed_file_without_reading_it(tmp_path):
+    path = tmp_path / "a"
+    assert file_state(path) is None
+    seen = set()
+    for text in ("one", "two", "two more"):
+        write_file(path, text)
+        assert file_state(path) == file_state(path)
+        seen.add(file_state(path))
+    assert len(seen) == 3
 
 
 def test_trajectories_come_back_from_gz(tmp_path):

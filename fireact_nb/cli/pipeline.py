@@ -22,13 +22,12 @@ def add_pretrain(commands: Any) -> None:
 
 
 def pretrain(options: argparse.Namespace) -> None:
-    from transformers import AutoTokenizer
-
     from ..artifacts import RUNS, shipped
+    from ..models.weights import load_tokenizer
     from ..tinyworld.pretrain import pretrain
 
     folder = options.run or RUNS / "pretrain" / options.model
-    tokenizer = AutoTokenizer.from_pretrained(shipped("tokenizer"))
+    tokenizer = load_tokenizer(shipped("tokenizer"))
     print(pretrain(options.model, tokenizer, folder, options.tokens, threads=options.threads))
 
 

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ..artifacts import RUNS
 from ..errors import FireActError
 from .options import check_out, positive
 
@@ -23,9 +24,7 @@ def add_run(commands: Any) -> None:
         "-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
         help="a parameter of the notebook's first cell; repeat for more",
     )  # fmt: skip
-    command.add_argument(
-        "--out", type=Path, default=Path("runs/executed"), help="folder (%(default)s)"
-    )
+    command.add_argument("--out", type=Path, default=RUNS / "executed", help="folder (%(default)s)")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -76,9 +75,7 @@ def add_study(commands: Any) -> None:
     command = commands.add_parser("study", help="the whole grid of experiments; resumable, hours")
     command.add_argument("--workers", type=positive, default=2, help="processes (%(default)s)")
     command.add_argument("--list", action="store_true", help="only say what would be run, and time")
-    command.add_argument(
-        "--out", type=Path, default=Path("runs/study"), help="folder (%(default)s)"
-    )
+    command.add_argument("--out", type=Path, default=RUNS / "study", help="folder (%(default)s)")
 
 
 def study(options: argparse.Namespace) -> None:

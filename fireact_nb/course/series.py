@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..artifacts import ROOT
+from ..artifacts import ROOT, RUNS
 from ..errors import FireActError
 from ..files import write_file
 
@@ -29,7 +29,7 @@ _FORMULA = re.compile(
     re.DOTALL,
 )
 _SOLUTION = re.compile(r"<summary>Solution</summary>\s*```python\n(.*?)\n```", re.DOTALL)
-EXECUTED = Path("runs") / "executed"
+EXECUTED = RUNS / "executed"
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 
 
@@ -210,7 +210,7 @@ def build(names: Sequence[str] = ()) -> list[Run]:
     import nbformat
 
     built = []
-    fresh = Path("runs") / "build"
+    fresh = RUNS / "build"
     shutil.rmtree(fresh, ignore_errors=True)
     for run in run_series(names, out=fresh, runs=fresh / "runs"):
         notebook = nbformat.read(run.notebook, as_version=4)
@@ -235,7 +235,7 @@ def clean(notebook: Any, stem: str) -> Any:
 @contextmanager
 def _environment(runs: Path | None) -> Iterator[None]:
     """The kernels started inside stay off the network and use `runs` as their runs folder."""
-    settings = OFFLINE | ({"FIREACT_RUNS": str(runs.resolve())} if runs else {})
+    settings = OFFLINE | {"FIREACT_RUNS": str((runs or RUNS).absolute())}
     before = {name: os.environ.get(name) for name in settings}
     os.environ.update(settings)
     try:

@@ -20,7 +20,10 @@ FINISHED = "Observation: Episode finished"
 
 @dataclass(frozen=True)
 class Example:
-    """A trajectory as tokens; `labels` is -100 where a token carries no loss."""
+    """A trajectory as tokens; `labels` is -100 where a token carries no loss.
+
+    Both (tokens,): a label stands at its own token, and models shift them by one themselves.
+    """
 
     input_ids: tuple[int, ...]
     labels: tuple[int, ...]
@@ -42,8 +45,12 @@ def encode(
     messages = render_messages(trajectory)
     text = _render(tokenizer, messages, opening=False)
     spans = _loss_spans(tokenizer, messages, text, mask)
+    # Rendered and tokenised once as a whole: turns tokenised one by one could be cut elsewhere than
+    # in the prompt the model sees when it answers.
     encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
     ids = encoded["input_ids"][:max_length]
+    # By the characters a token covers, never by its id: a padding token that is also the end of a
+    # turn keeps its loss where it ends one.
     labels = [
         token if any(start < end and a <= start < b for a, b in spans) else -100
         for token, (start, end) in zip(ids, encoded["offset_mapping"], strict=False)
@@ -85,6 +92,8 @@ def _loss_spans(
                 "this chat template changes earlier turns when later ones are added, so loss "
                 "cannot be assigned to turns; set tokenizer.chat_template to one that does not"
             )
+        # To the end-of-turn token, without which the agent would never stop, but not the line
+        # break some templates put behind it.
         spans.append((len(before), len(after.rstrip())))
     return spans
 
@@ -92,3 +101,15 @@ def _loss_spans(
 def features(examples: Sequence[Example]) -> list[dict[str, list[int]]]:
     """Examples as transformers' collator takes them."""
     return [{"input_ids": list(e.input_ids), "labels": list(e.labels)} for e in examples]
+
+
+def make_collator(tokenizer: Any) -> Any:
+    """What makes a batch of `features`: ids, mask and labels, each (rows, tokens of the longest).
+
+    Padded on the right, where causal attention keeps padding out of every real token's sight, with
+    the tokenizer's padding and labels of -100.
+    """
+    from transformers import DataCollatorForSeq2Seq
+
+    tokenizer.padding_side = "right"
+    return DataCollatorForSeq2Seq(tokenizer, padding=True, label_pad_token_id=-100)

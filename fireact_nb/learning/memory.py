@@ -8,7 +8,7 @@ from typing import Any
 
 from ..agent.trajectory import Trajectory
 from ..errors import FireActError
-from .masking import encode, features
+from .masking import encode, features, make_collator
 from .recipe import Recipe, prepare
 
 
@@ -22,18 +22,15 @@ def measure_memory(
     apart. On a GPU also "peak", the most its allocator held. Nothing is saved.
     """
     import torch
-    from transformers import DataCollatorForSeq2Seq
 
     recipe = recipe or Recipe()
     network, tokenizer = prepare(model, recipe)
     network.train()
-    tokenizer.padding_side = "right"
     examples = [encode(t, tokenizer, recipe.mask, recipe.max_length) for t in trajectories]
-    batch = DataCollatorForSeq2Seq(tokenizer, padding=True)(features(examples))
-    batch = batch.to(network.device)
+    batch = make_collator(tokenizer)(features(examples)).to(network.device)  # (rows, tokens)
     parameters = list(network.parameters())
     kept = {t.untyped_storage().data_ptr() for t in (*parameters, *network.buffers())}
-    activations: dict[int, int] = {}
+    activations: dict[int, int] = {}  # bytes by address: many tensors are views of one storage
 
     def weigh(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
@@ -42,7 +39,7 @@ def measure_memory(
         return tensor
 
     trained = [p for p in parameters if p.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=recipe.rate)
+    optimizer = torch.optim.AdamW(trained, lr=recipe.learning_rate)
     gpu = network.device.type == "cuda"
     if gpu:
         torch.cuda.reset_peak_memory_stats()
@@ -80,6 +77,8 @@ def memory_needed(model: str | Path, recipe: Recipe) -> float:
     if not weights.exists():
         return 0.0
     parameters = weights.stat().st_size / 2  # shipped in float16
+    # 4-bit weights, their scales and the embeddings are about 0.6; an adapter with its gradient and
+    # moments 0.3. In full training weight, gradient and two moments take 4 each.
     bytes_each = {"qlora": 0.6 + 0.3, "lora": 4 + 0.3, "full": 16}[recipe.kind]
     return parameters * bytes_each * 1.2
 

@@ -13,15 +13,15 @@ import shutil
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..agent.trajectory import Trajectory
 from ..errors import FireActError
 from ..files import content_key, read_json, write_file
-from ..models.weights import describe, quiet_libraries
-from .masking import Example, encode, features
+from ..models.weights import choose_device, describe, quiet_libraries
+from .masking import Example, encode, features, make_collator
 from .memory import check_memory, free_memory, memory_needed
 from .recipe import Recipe, prepare
 
@@ -38,6 +38,18 @@ class Training:
     saved_bytes: int
     seconds: float
     losses: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is trained, on what and how; `base` names the model by the hash of its weights."""
+
+    network: Any
+    tokenizer: Any
+    examples: list[Example]
+    base: str
+    recipe: Recipe
+    folder: Path
 
 
 @dataclass(frozen=True)
@@ -70,138 +82,31 @@ def fine_tune(
 
     With `progress` it opens with its forecast. A run that was killed goes on from its last complete
     checkpoint when called again with the same folder; a finished one is trained anew. Raises
-    FireActError when there is nothing to train on or too little memory.
+    FireActError when there is nothing to train on, too little memory or no room to save.
     """
-    quiet_libraries()
-    from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments, set_seed
-
     recipe, folder = recipe or Recipe(), Path(folder)
+    started = time.monotonic()
+    _check(model, trajectories, folder, recipe)
+    job = _prepare(model, trajectories, folder, recipe, progress)
+    trainer = _train(job, progress)
+    return _save(job, trainer, started)
+
+
+def _check(
+    model: str | Path, trajectories: Sequence[Trajectory], folder: Path, recipe: Recipe
+) -> None:
+    """Find out before the training, not after it, that it cannot work or not be kept."""
     if not trajectories:
         raise FireActError(
             "There is no trajectory to train on. Generate some with the teacher, and check that "
             "the success filter left any."
         )
     check_memory(model, recipe)
-    _check_folder(folder)
-    set_seed(recipe.seed)
-    started = time.monotonic()
-    network, tokenizer = prepare(model, recipe)
-    examples = [encode(t, tokenizer, recipe.mask, recipe.max_length) for t in trajectories]
-    if progress:
-        print(_forecast(network, tokenizer, examples, model, recipe))
-        set_seed(recipe.seed)
-    cpu = network.device.type == "cpu"
-    half = {} if cpu else {"bf16": _is_bf16(network), "fp16": not _is_bf16(network)}
-    tokenizer.padding_side = "right"
-    checkpoint = _find_checkpoint(folder, content_key(recipe, describe(model), examples))
-    arguments = TrainingArguments(
-        output_dir=str(folder / "checkpoints"),
-        per_device_train_batch_size=recipe.batch,
-        num_train_epochs=recipe.epochs,
-        learning_rate=recipe.rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=0.05,
-        weight_decay=0.0,
-        train_sampling_strategy="group_by_length",
-        logging_steps=5,
-        logging_first_step=True,
-        save_strategy="epoch",
-        save_total_limit=1,
-        report_to="none",
-        use_cpu=cpu,
-        disable_tqdm=not progress,
-        seed=recipe.seed,
-        dataloader_pin_memory=not cpu,
-        **half,
-    )
-    trainer = Trainer(
-        model=network,
-        args=arguments,
-        train_dataset=features(examples),  # type: ignore[arg-type]
-        data_collator=DataCollatorForSeq2Seq(tokenizer, padding=True),
-    )
-    _hush(trainer)
-    trainer.train(resume_from_checkpoint=checkpoint)
-    network = trainer.model
-    if recipe.kind != "full":  # a path of this machine would mean nothing elsewhere
-        network.peft_config["default"].base_model_name_or_path = describe(model)
-        # The embeddings were not trained; peft would look for the base model on the hub to tell.
-        network.save_pretrained(folder, save_embedding_layers=False)
-    else:
-        network.save_pretrained(folder)
-    (folder / "README.md").unlink(missing_ok=True)  # peft's empty model card
-    if recipe.kind == "full":
-        tokenizer.padding_side = "left"
-        tokenizer.save_pretrained(folder)
-    if recipe.kind == "full":
-        trained = stored = sum(p.numel() for p in network.parameters())
-    else:  # peft counts packed 4-bit weights one by one
-        trained, stored = network.get_nb_trainable_parameters()
-    losses = tuple((e["step"], e["loss"]) for e in trainer.state.log_history if "loss" in e)
-    weights = next(folder.glob("*model.safetensors"))
-    done = Training(
-        folder=folder,
-        examples=len(examples),
-        tokens=sum(len(e.input_ids) for e in examples) * recipe.epochs,
-        trained_parameters=trained,
-        all_parameters=stored,
-        saved_bytes=weights.stat().st_size,
-        seconds=time.monotonic() - started,
-        losses=losses,
-    )
-    record = {**asdict(recipe), "base": describe(model), "examples": len(examples)}
-    (folder / "recipe.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
-    (folder / "losses.json").write_text(json.dumps(losses), encoding="utf-8")
-    _clear_checkpoints(folder)
-    return done
-
-
-def forecast_training(
-    model: str | Path, trajectories: Sequence[Trajectory], recipe: Recipe | None = None
-) -> TrainingForecast:
-    """What `fine_tune` will take, before it starts: loads the model and times one step."""
-    recipe = recipe or Recipe()
-    network, tokenizer = prepare(model, recipe)
-    examples = [encode(t, tokenizer, recipe.mask, recipe.max_length) for t in trajectories]
-    return _forecast(network, tokenizer, examples, model, recipe)
-
-
-def _forecast(
-    network: Any, tokenizer: Any, examples: Sequence[Example], model: str | Path, recipe: Recipe
-) -> TrainingForecast:
-    """Times a batch of examples of middling length, after one to warm up; changes no weight."""
-    import torch
-
-    ordered = sorted(examples, key=lambda e: len(e.input_ids))
-    middle = max(0, (len(ordered) - recipe.batch) // 2)
-    batch = ordered[middle : middle + recipe.batch]
-    width = len(batch[-1].input_ids)
-    ids = torch.tensor([[*e.input_ids, *[0] * (width - len(e.input_ids))] for e in batch])
-    ids = ids.to(network.device)
-    mode = network.training
-    network.train()  # in eval mode bitsandbytes repacks the 4-bit weights for CPU inference
-    for _ in range(2):
-        started = time.monotonic()
-        network(input_ids=ids, labels=ids).loss.backward()
-        if ids.is_cuda:
-            torch.cuda.synchronize()
-        step = time.monotonic() - started
-        network.zero_grad(set_to_none=True)
-    network.train(mode)
-    tokens = sum(len(e.input_ids) for e in examples) * recipe.epochs
-    needed, free = memory_needed(model, recipe), free_memory()
-    return TrainingForecast(
-        examples=len(examples),
-        tokens=tokens,
-        steps=math.ceil(len(examples) / recipe.batch) * recipe.epochs,
-        needed_gib=needed / 2**30,
-        free_gib=free / 2**30,
-        seconds=step * tokens / sum(len(e.input_ids) for e in batch),
-    )
-
-
-def _check_folder(folder: Path) -> None:
-    """Find out before the training, not after it, that its result cannot be kept."""
+    if folder.exists() and Path(model).resolve() == folder.resolve():
+        raise FireActError(
+            f"{folder} holds the model to be trained, which must stay as it is for its result to "
+            "mean anything. Choose another folder."
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(folder).free
@@ -218,17 +123,172 @@ def _check_folder(folder: Path) -> None:
         )
 
 
-def _is_bf16(network: Any) -> bool:
+def _prepare(
+    model: str | Path,
+    trajectories: Sequence[Trajectory],
+    folder: Path,
+    recipe: Recipe,
+    progress: bool,
+) -> _Job:
+    """The network with its adapter, and the trajectories as tokens; with `progress` a forecast."""
+    quiet_libraries()
+    from transformers import set_seed
+
+    set_seed(recipe.seed)  # an adapter's first matrices are drawn
+    network, tokenizer = prepare(model, recipe)
+    examples = _encode_all(trajectories, tokenizer, recipe)
+    if progress:
+        print(_forecast(network, examples, model, recipe))
+        set_seed(recipe.seed)  # its dropout has thrown the dice: the training must not differ by it
+    return _Job(network, tokenizer, examples, describe(model), recipe, folder)
+
+
+def _encode_all(
+    trajectories: Sequence[Trajectory], tokenizer: Any, recipe: Recipe
+) -> list[Example]:
+    return [encode(t, tokenizer, recipe.mask, recipe.max_length) for t in trajectories]
+
+
+def _train(job: _Job, progress: bool) -> Any:
+    """The Trainer after its last step, begun anew or at the last checkpoint of this very run."""
+    import torch
+    from transformers import PrinterCallback, Trainer, TrainingArguments
+
+    recipe = job.recipe
+    run = content_key(recipe.to_dict(), job.base, job.examples)
+    device, dtype = choose_device()
+    arguments = TrainingArguments(
+        output_dir=str(job.folder / "checkpoints"),
+        per_device_train_batch_size=recipe.batch_size,
+        num_train_epochs=recipe.epochs,
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=0.05,  # below 1 it is a share of all steps
+        weight_decay=0.0,
+        # Rows of one length together: padding costs as much as words do.
+        train_sampling_strategy="group_by_length",
+        logging_steps=5,
+        logging_first_step=True,
+        save_strategy="epoch",
+        save_total_limit=1,
+        report_to="none",  # else every tracker that is installed would be written to
+        use_cpu=device == "cpu",
+        disable_tqdm=not progress,
+        seed=recipe.seed,
+        dataloader_pin_memory=device != "cpu",
+        bf16=dtype == torch.bfloat16,
+        fp16=dtype == torch.float16,
+    )
+    trainer = Trainer(
+        model=job.network,
+        args=arguments,
+        train_dataset=features(job.examples),  # type: ignore[arg-type]  # any list will do
+        data_collator=make_collator(job.tokenizer),
+    )
+    # Without its bar, Trainer prints a dictionary at every logging step.
+    trainer.remove_callback(PrinterCallback)
+    trainer.train(resume_from_checkpoint=_find_checkpoint(job.folder, run))
+    return trainer
+
+
+def _save(job: _Job, trainer: Any, started: float) -> Training:
+    """Write what was learnt and how, then drop the checkpoints."""
+    network, recipe, folder = trainer.model, job.recipe, job.folder
+    made = folder / "checkpoints" / "result"
+    if recipe.kind == "full":
+        network.save_pretrained(made)
+        job.tokenizer.padding_side = "left"  # as it came, and as answering needs it
+        job.tokenizer.save_pretrained(made)
+        trained = stored = sum(p.numel() for p in network.parameters())
+    else:
+        # A path of this machine would mean nothing elsewhere.
+        network.peft_config["default"].base_model_name_or_path = job.base
+        # The embeddings were not trained; peft would look for the base model on the hub to tell.
+        network.save_pretrained(made, save_embedding_layers=False)
+        # Not the sum of numel(): 4-bit weights are packed by two.
+        trained, stored = network.get_nb_trainable_parameters()
+    saved_bytes = sum(weights.stat().st_size for weights in made.glob("*.safetensors"))
+    losses = tuple((e["step"], e["loss"]) for e in trainer.state.log_history if "loss" in e)
+    record = {**recipe.to_dict(), "base": job.base, "examples": len(job.examples)}
+    _put_in_place(made, folder, {"recipe.json": record, "losses.json": losses})
+    _clear_checkpoints(folder)
+    return Training(
+        folder=folder,
+        examples=len(job.examples),
+        tokens=sum(len(e.input_ids) for e in job.examples) * recipe.epochs,
+        trained_parameters=trained,
+        all_parameters=stored,
+        saved_bytes=saved_bytes,
+        seconds=time.monotonic() - started,
+        losses=losses,
+    )
+
+
+def _put_in_place(made: Path, folder: Path, records: dict[str, Any]) -> None:
+    """Bring the result into its folder, each file whole, in an order that shows where it broke off.
+
+    Without its config no adapter and no model loads. So an earlier result's config goes first and
+    the new one comes last: a folder with a config holds the weights and the recipe that belong to
+    it. (By the recipe `load_model` knows whether to merge an adapter into the rounded base.)
+    """
+    files = {str(f.relative_to(made)): f for f in sorted(made.rglob("*")) if f.is_file()}
+    files.pop("README.md", None)  # peft's empty model card
+    config = "adapter_config.json" if "adapter_config.json" in files else "config.json"
+    for name in {"adapter_config.json", config}:
+        (folder / name).unlink(missing_ok=True)
+    for name, record in records.items():
+        write_file(folder / name, json.dumps(record, indent=1 if name == "recipe.json" else None))
+    for name in sorted(files, key=lambda name: name == config):
+        write_file(folder / name, files[name].read_bytes())
+
+
+def forecast_training(
+    model: str | Path, trajectories: Sequence[Trajectory], recipe: Recipe | None = None
+) -> TrainingForecast:
+    """What `fine_tune` will take, before it starts: loads the model and times one step."""
+    recipe = recipe or Recipe()
+    network, tokenizer = prepare(model, recipe)
+    return _forecast(network, _encode_all(trajectories, tokenizer, recipe), model, recipe)
+
+
+def _forecast(
+    network: Any, examples: Sequence[Example], model: str | Path, recipe: Recipe
+) -> TrainingForecast:
+    """From one timed step on a batch of examples of middling length."""
+    ordered = sorted(examples, key=lambda e: len(e.input_ids))
+    middle = max(0, (len(ordered) - recipe.batch_size) // 2)
+    batch = ordered[middle : middle + recipe.batch_size]
+    tokens = sum(len(e.input_ids) for e in examples) * recipe.epochs
+    return TrainingForecast(
+        examples=len(examples),
+        tokens=tokens,
+        steps=math.ceil(len(examples) / recipe.batch_size) * recipe.epochs,
+        needed_gib=memory_needed(model, recipe) / 2**30,
+        free_gib=free_memory() / 2**30,
+        seconds=_time_step(network, batch) * tokens / sum(len(e.input_ids) for e in batch),
+    )
+
+
+def _time_step(network: Any, batch: Sequence[Example]) -> float:
+    """Seconds of one training step, after one to warm up; changes no weight."""
     import torch
 
-    return torch.cuda.get_device_capability(network.device)[0] >= 8
-
-
-def _hush(trainer: Any) -> None:
-    """Keep the bar, drop the dictionaries Trainer prints at every logging step."""
-    from transformers import PrinterCallback
-
-    trainer.remove_callback(PrinterCallback)
+    width = max(len(e.input_ids) for e in batch)
+    # (rows, width). What the padding is does not matter to the clock.
+    ids = torch.tensor([[*e.input_ids, *[0] * (width - len(e.input_ids))] for e in batch])
+    ids = ids.to(network.device)
+    mode = network.training
+    network.train()  # in eval mode bitsandbytes repacks the 4-bit weights for CPU inference
+    step = 0.0
+    for _ in range(2):
+        started = time.monotonic()
+        network(input_ids=ids, labels=ids).loss.backward()
+        if ids.is_cuda:
+            torch.cuda.synchronize()  # a GPU's work is only queued by the lines above
+        step = time.monotonic() - started
+        network.zero_grad(set_to_none=True)
+    network.train(mode)
+    return step
 
 
 def _find_checkpoint(folder: Path, run: str) -> str | None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ..agent.chat import Reply, Request
 from ..errors import FireActError
 from .quirks import make_cache
-from .weights import describe, load_model
+from .weights import describe, let_pad, load_model
 
 if TYPE_CHECKING:
     import torch
@@ -55,15 +55,13 @@ class LocalChat:
         else:
             if tokenizer is None or name is None:
                 raise ValueError("a loaded model needs its tokenizer and a name")
-            self.model, self.tokenizer, self.name = model.eval(), tokenizer, name
+            self.model, self.tokenizer, self.name = model.eval(), let_pad(tokenizer), name
         if not self.tokenizer.chat_template:
             raise FireActError(
                 f"{self.name} has no chat template, so messages cannot be put to it. Use an "
                 "instruct or chat model, or set tokenizer.chat_template before handing it over."
             )
-        self.tokenizer.padding_side = "left"
-        if self.tokenizer.pad_token_id is None:
-            self.tokenizer.pad_token = self.tokenizer.eos_token
+        self.tokenizer.padding_side = "left"  # the next token is read off the last column
         self.context = self.model.config.max_position_embeddings
         ends = self.model.generation_config.eos_token_id
         ends = ends if isinstance(ends, list) else [ends]
@@ -119,8 +117,10 @@ class LocalChat:
         inputs = self._share_prefix(prompts)
         processors = LogitsProcessorList()
         if first.temperature > 0:
-            processors.append(_OwnNoise(requests))
+            processors.append(GumbelSampler(requests))
         with torch.inference_mode():
+            # (rows, prompt tokens) in, (rows, prompt tokens + new tokens) out; rows that end early
+            # are padded, so the longest answer decides how long the batch takes
             out = self.model.generate(
                 **inputs,
                 max_new_tokens=limit,
@@ -136,7 +136,8 @@ class LocalChat:
                 eos_token_id=self.ends,
                 pad_token_id=self.tokenizer.pad_token_id,
             )
-        rows = out[:, inputs["input_ids"].shape[1] :].tolist()
+        rows = out[:, inputs["input_ids"].shape[1] :].tolist()  # (rows, new tokens)
+        # One batch, one clock: its time is shared out evenly, so that sums are right.
         seconds = (time.monotonic() - started) / len(requests)
         replies = []
         for request, prompt, row in zip(requests, prompts, rows, strict=True):
@@ -145,7 +146,11 @@ class LocalChat:
         return replies
 
     def _share_prefix(self, prompts: list[list[int]]) -> dict[str, Any]:
-        """Left-padded inputs; the beginning that all prompts share is read once for the batch."""
+        """Left-padded inputs; the beginning that all prompts share is read once for the batch.
+
+        Each row is `shared` tokens, then its padding, then the rest of its prompt. With few-shot
+        examples the shared part is most of a prompt.
+        """
         import torch
 
         device = self.model.device
@@ -153,6 +158,7 @@ class LocalChat:
         shared = 0
         # A sliding window would count the padding behind the prefix as if it were text.
         if len(prompts) > 1 and not any(cache.is_sliding):
+            # One token stays out of the cache: there must be something to compute logits from.
             shortest = min(map(len, prompts)) - 1
             while shared < shortest and len({p[shared] for p in prompts}) == 1:
                 shared += 1
@@ -166,15 +172,16 @@ class LocalChat:
             rows.append(prompt[:shared] + [pad] * gap + prompt[shared:])
             mask.append([1] * shared + [0] * gap + [1] * (len(prompt) - shared))
         inputs: dict[str, Any] = {
-            "input_ids": torch.tensor(rows, device=device),
-            "attention_mask": torch.tensor(mask, device=device),
+            "input_ids": torch.tensor(rows, device=device),  # (rows, shared + longest rest)
+            "attention_mask": torch.tensor(mask, device=device),  # the same; 0 on padding
         }
         if shared:
-            prefix = torch.tensor([prompts[0][:shared]], device=device)
+            prefix = torch.tensor([prompts[0][:shared]], device=device)  # (1, shared)
             with torch.inference_mode():
                 self.model(
                     input_ids=prefix, past_key_values=cache, use_cache=True, logits_to_keep=1
                 )
+            # keys and values (1, heads, shared, width) -> (rows, heads, shared, width)
             cache.batch_repeat_interleave(len(prompts))
         if not any(cache.is_sliding):
             inputs["past_key_values"] = cache
@@ -193,7 +200,7 @@ class LocalChat:
         return text, wrote, "length" if count == limit else "stop"
 
 
-class _OwnNoise:
+class GumbelSampler:
     """Sampling as greedy decoding over Gumbel noise, drawn per request and step.
 
     argmax(logits + T * Gumbel) samples softmax(logits / T); noise seeded by the request makes a
@@ -208,11 +215,14 @@ class _OwnNoise:
         for request in requests:
             key = f"{request.seed}/{request.sample}/{request.prefix}/{request.messages}"
             seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:7], "big")
+            # On the CPU even for a GPU, whose generators draw other numbers from the same seed.
             self.generators.append(torch.Generator().manual_seed(seed))
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Scores with noise, (rows, vocabulary) as they came; ids are (rows, tokens so far)."""
         import torch
 
+        # -log of an exponential draw is a Gumbel draw, hence the minus below.
         noise = torch.stack(
             [torch.empty(scores.shape[-1]).exponential_(generator=g) for g in self.generators]
         )
@@ -220,6 +230,7 @@ class _OwnNoise:
 
 
 def _groups(order: list[int], settings: list[tuple[Any, ...]], size: int) -> list[list[int]]:
+    """Places in `order` cut into batches of at most `size`, each of one setting."""
     groups: list[list[int]] = []
     for i in order:
         if groups and settings[groups[-1][0]] == settings[i] and len(groups[-1]) < size:

@@ -11,14 +11,18 @@ import logging
 import os
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import FireActError
+from ..files import file_state
 from .quirks import repair_nf4
 
 if TYPE_CHECKING:
-    pass
+    import torch
 
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
@@ -46,8 +50,43 @@ def _leave_room() -> None:
     import torch
 
     if "OMP_NUM_THREADS" not in os.environ:
+        # Only Linux tells which cores this process may use; a container may have fewer than all.
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        # Never more than now: the caller may have asked for fewer, as the study's workers do.
         torch.set_num_threads(min(torch.get_num_threads(), max(1, (cores or 1) // 2)))
+
+
+def choose_device() -> tuple[str, torch.dtype]:
+    """Where models run and at which precision: float32 on a CPU; on a GPU what it computes fast."""
+    import torch
+
+    if not torch.cuda.is_available():
+        # Half precision is slow on most CPUs, and the tiny models were measured in float32.
+        return "cpu", torch.float32
+    # bfloat16 has float32's range, so nothing overflows; a T4 (7.5) only imitates it, slowly,
+    # whatever torch.cuda.is_bf16_supported() says. The real ones begin with capability 8.
+    big = torch.cuda.get_device_capability()[0] >= 8
+    return "cuda", torch.bfloat16 if big else torch.float16
+
+
+def load_tokenizer(model: str | Path) -> Any:
+    """The tokenizer of a model folder or hub name, ready to pad. No code of the folder runs."""
+    from transformers import AutoTokenizer
+
+    with _told(model):
+        # Never left out: transformers would ask on standard input and obey a "y", also of a pipe.
+        return let_pad(AutoTokenizer.from_pretrained(model, trust_remote_code=False))
+
+
+def let_pad(tokenizer: Any) -> Any:
+    """The tokenizer with a padding token: Llama, CodeLlama and Mistral come without one.
+
+    The end-of-turn token stands in. Nothing is lost by it: padding is known by the attention mask
+    and by labels of -100, so that the true ends of turns still carry loss.
+    """
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
 
 
 def load_base(model: str | Path, quantized: bool = False) -> tuple[Any, Any]:
@@ -62,14 +101,10 @@ def load_base(model: str | Path, quantized: bool = False) -> tuple[Any, Any]:
             "shipped ones."
         )
     quiet_libraries()  # before the libraries, some of which warn while they are imported
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
     _leave_room()
-    device, dtype = "cpu", torch.float32
-    if torch.cuda.is_available():  # a T4 (7.5) has no real bfloat16, whatever torch reports
-        device = "cuda"
-        dtype = torch.bfloat16 if torch.cuda.get_device_capability()[0] >= 8 else torch.float16
+    device, dtype = choose_device()
     config = None
     if quantized:
         if device == "cpu":
@@ -80,25 +115,43 @@ def load_base(model: str | Path, quantized: bool = False) -> tuple[Any, Any]:
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=dtype,
         )
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(model)
-        loaded, report = AutoModelForCausalLM.from_pretrained(
+    with _told(model):
+        tokenizer = load_tokenizer(model)
+        # Any: by its annotation it returns one thing, with the last option it returns two.
+        both: Any = AutoModelForCausalLM.from_pretrained(
             model,
+            trust_remote_code=False,
             dtype=dtype,
             use_safetensors=True,
             quantization_config=config,
             device_map={"": device},
             output_loading_info=True,
         )
+        loaded, report = both
         if report["missing_keys"]:  # transformers would draw them at random, and only warn
             raise ValueError(f"the weights lack {min(report['missing_keys'])}")
+    return loaded, tokenizer
+
+
+@contextmanager
+def _told(model: str | Path) -> Iterator[None]:
+    """Any error of the loading inside as one that says what to do."""
+    try:
+        yield
+    except FireActError:
+        raise
     except Exception as error:  # safetensors and the hub client raise types of their own
+        if "trust_remote_code" in str(error):  # what transformers advises here
+            raise FireActError(
+                f"The model {model} brings code of its own (auto_map in config.json or "
+                "tokenizer_config.json), which is never run here, for it could do anything. Use a "
+                "model of a kind that transformers knows."
+            ) from error
         raise FireActError(
             f"The model {model} could not be loaded: {_cause(error)}. Check that the "
             "folder exists and holds config.json, model.safetensors and tokenizer.json; "
             "`git checkout data` restores the shipped ones."
         ) from error
-    return loaded, tokenizer
 
 
 def load_model(model: str | Path, adapter: str | Path | None = None) -> tuple[Any, Any]:
@@ -141,12 +194,16 @@ def describe(model: str | Path, adapter: str | Path | None = None) -> str:
         if path is None:
             continue
         file = Path(path) / weights
-        if file.exists():
-            digest = hashlib.sha256(file.read_bytes()).hexdigest()[:8]
-            parts.append(f"{Path(path).name}@{digest}")
-        else:
-            parts.append(str(path))
+        state = file_state(file)
+        parts.append(f"{Path(path).name}@{_digest(file, state)}" if state else str(path))
     return "+".join(parts)
+
+
+@lru_cache(maxsize=64)
+def _digest(file: Path, state: tuple[int, ...]) -> str:
+    """Eight digits of the hash, made once a process: the weights may be 15 GB."""
+    with file.open("rb") as weights:
+        return hashlib.file_digest(weights, "sha256").hexdigest()[:8]
 
 
 def _cause(error: Exception) -> str:

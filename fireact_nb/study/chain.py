@@ -70,11 +70,10 @@ def write_tokenizer(folder: Path) -> None:
 
 def write_model(name: str, folder: Path) -> None:
     """Pretrain a tiny model (long, resumable) and put its weights in place."""
-    from transformers import AutoTokenizer
-
+    from ..models.weights import load_tokenizer
     from ..tinyworld.pretrain import pretrain
 
-    tokenizer = AutoTokenizer.from_pretrained(shipped("tokenizer"))
+    tokenizer = load_tokenizer(shipped("tokenizer"))
     made = pretrain(name, tokenizer, RUNS / "pretrain" / name)
     shutil.copytree(made, folder, dirs_exist_ok=True)
 

@@ -154,7 +154,7 @@ def live_agents() -> list[Agent]:
             replace(plain, label=f"live {label}", recipe=replace(recipe, **change))
             for label, change in {
                 "qlora": {"kind": "qlora"},
-                "full": {"kind": "full", "rate": FULL_RATE},
+                "full": {"kind": "full", "learning_rate": FULL_RATE},
                 "mask all turns": {"mask": "all turns"},
                 "mask off": {"mask": "off"},
             }.items()
@@ -186,9 +186,9 @@ def _variants(seed: int, elsewhere: tuple[Play, ...]) -> list[Agent]:
     grid = []
     for count in (100, 200, 1000):
         grid.append(_tuned(MAIN, f"react {count}", (("hotpotqa react", count),), seed))
-    for kind, rate in (("qlora", RECIPE.rate), ("full", FULL_RATE)):
+    for kind, rate in (("qlora", RECIPE.learning_rate), ("full", FULL_RATE)):
         agent = _tuned(MAIN, f"react 500, {kind}", REACT, seed)
-        grid.append(replace(agent, recipe=replace(agent.recipe, kind=kind, rate=rate)))
+        grid.append(replace(agent, recipe=replace(agent.recipe, kind=kind, learning_rate=rate)))
     for mask in ("all turns", "off"):
         agent = _tuned(MAIN, f"react 500, mask {mask}", REACT, seed)
         grid.append(replace(agent, recipe=replace(agent.recipe, mask=mask)))

@@ -54,7 +54,7 @@ def train_agent(agent: Agent, progress: bool = False) -> Path:
         "folder": agent.slug,
         "agent": agent.name,
         "seed": agent.seed,
-        "recipe": asdict(agent.recipe),
+        "recipe": agent.recipe.to_dict(),
         "saved_bytes": next(folder.glob("*model.safetensors")).stat().st_size,
     }
     write_file(mark, json.dumps(record, indent=1))
@@ -133,7 +133,7 @@ def _fingerprint(agent: Agent) -> str:
             f"Make it first: fireact-nb artifacts {missing[0]}"
         )
     made_from = {name: manifest[name].sha256 for name in ("world", *agent.inputs)}
-    return content_key(made_from, asdict(agent.recipe) if agent.recipe else agent.method,
+    return content_key(made_from, agent.recipe.to_dict() if agent.recipe else agent.method,
                        agent.parts)[:8]  # fmt: skip
 
 
