@@ -18,12 +18,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
 from ..errors import FireActError
-from .trajectory import OBSERVATION, Message, parse_text, render_messages
+from .trajectory import OBSERVATION, ONE_TURN, Message, parse_text, render_messages
 
 FOLDER = Path(__file__).parent / "prompts"
 METHODS = ("io", "cot", "react", "reflexion", "fireact")
@@ -39,16 +39,21 @@ class Prompt:
     method: str
     name: str
     messages: tuple[Message, ...] = ()
-    cues: Mapping[int, str] | None = None
+    cues: Mapping[int, str] = field(default_factory=dict, hash=False)
 
     def ask(self, question: str) -> list[Message]:
         """The opening messages of an episode."""
         return [*self.messages, {"role": "user", "content": question}]
 
     @property
+    def one_turn(self) -> bool:
+        """Whether the first reply is the answer: such a method uses no tool."""
+        return self.method in ONE_TURN
+
+    @property
     def digest(self) -> str:
         """A short hash of the content, for journal keys: an edited prompt is another prompt."""
-        content = f"{self.method}{self.messages}{sorted((self.cues or {}).items())}"
+        content = f"{self.method}{self.messages}{sorted(self.cues.items())}"
         return hashlib.sha256(content.encode("utf-8")).hexdigest()[:12]
 
 
