@@ -57,8 +57,8 @@ class Prompt:
         return hashlib.sha256(content.encode("utf-8")).hexdigest()[:12]
 
 
-def load_prompt(method: str, name: str = "tiny") -> Prompt:
-    """The prompt of a method from the set `name` (a folder in `prompts/`).
+def load_prompt(method: str, name: str = "tiny", folder: Path = FOLDER) -> Prompt:
+    """The prompt of a method from the set `name`, a folder in `folder`.
 
     "fireact" is the bare question a fine-tuned student gets: no instruction, no examples.
     Raises FireActError for an unknown method or set, or a file that does not read as a prompt.
@@ -67,9 +67,9 @@ def load_prompt(method: str, name: str = "tiny") -> Prompt:
         raise FireActError(f"There is no method {method!r}. Choose one of: {', '.join(METHODS)}.")
     if method == "fireact":
         return Prompt("fireact", "bare")
-    path = FOLDER / name / f"{method}.txt"
+    path = folder / name / f"{method}.txt"
     if not path.exists():
-        sets = sorted(p.name for p in FOLDER.iterdir() if p.is_dir())
+        sets = sorted(p.name for p in folder.iterdir() if p.is_dir())
         raise FireActError(
             f"There is no prompt file {path.name} in the set {name!r} (looked in {path.parent}). "
             f"The sets are: {', '.join(sets)}."
