@@ -106,7 +106,7 @@ class Study:
     def play(self, agent: Agent, play: Play, progress: bool = False) -> list[Outcome]:
         """The outcomes of one play, from its file if it was played before."""
         prompt = self.world.prompt(agent.method, play.task)
-        path = self._plays(agent) / _file_name(play, prompt)
+        path = self.play_file(agent, play, prompt)
         if path.exists():
             return read_outcomes(path)
         started = time.monotonic()
@@ -196,16 +196,18 @@ class Study:
         parts = list(agent.tuning.mix.counts.items()) if agent.tuning else []
         return f"{agent.slug}-{content_key(made_from, how, parts)[:8]}"
 
+    def play_file(self, agent: Agent, play: Play, prompt: Prompt) -> Path:
+        """Where a play is kept: another one for another condition, prompt or anything else."""
+        what = (play.task, play.split, play.condition, f"{play.temperature:g}", play.samples,
+                play.count or "all", prompt.digest[:6])  # fmt: skip
+        return self._plays(agent) / ("_".join(map(str, what)).replace(" ", "_") + ".csv.gz")
+
     def _plays(self, agent: Agent) -> Path:
         return self.runs / "study" / "plays" / self.identity(agent)
 
     def _is_played(self, agent: Agent) -> bool:
-        folder = self._plays(agent)
-        prompts = (self.world.prompt(agent.method, play.task) for play in agent.plays)
-        return all(
-            (folder / _file_name(play, prompt)).exists()
-            for play, prompt in zip(agent.plays, prompts, strict=True)
-        )
+        prompts = [(play, self.world.prompt(agent.method, play.task)) for play in agent.plays]
+        return all(self.play_file(agent, play, prompt).exists() for play, prompt in prompts)
 
     def _chat(self, agent: Agent) -> Chat:
         if not agent.tuning:
@@ -218,12 +220,6 @@ class Study:
     def _work(self, agent: Agent) -> tuple[int, int, float]:
         rows = [self.play(agent, play) for play in agent.plays]
         return sum(o.correct for o in rows[0]), len(rows[0]), self.seconds(agent)
-
-
-def _file_name(play: Play, prompt: Prompt) -> str:
-    what = (play.task, play.split, play.condition, f"{play.temperature:g}", play.samples,
-            play.count or "all", prompt.digest[:6])  # fmt: skip
-    return "_".join(map(str, what)).replace(" ", "_") + ".csv.gz"
 
 
 def _round_weights(path: Path) -> None:
