@@ -30,18 +30,7 @@ from .results import Claim, Line, Outcomes, Table, common_seeds, same_questions,
 def study_tables(rows: Iterable[Outcome], costs: Iterable[Mapping[str, Any]] = ()) -> list[Table]:
     """Every table and figure of the paper, from the study's outcomes and costs."""
     outcomes = Outcomes(rows, costs)
-    makers = (
-        table_prompting,
-        table_tuning,
-        table_robustness,
-        table_kinds,
-        table_scaling,
-        table_mixes,
-        table_selection,
-        table_tasks,
-        table_masks,
-    )
-    return [table for maker in makers for table in maker(outcomes)]
+    return [table for make in TABLES for table in make(outcomes)]
 
 
 _METHODS = {"io": "IO", "cot": "CoT", "react": "ReAct", "reflexion": "Reflexion"}
@@ -322,3 +311,16 @@ def table_masks(o: Outcomes) -> list[Table]:
         "released trajectories are failures"
     )
     return [Table("Masks and failures", source, lines, claims)]
+
+
+TABLES = (
+    table_prompting,
+    table_tuning,
+    table_robustness,
+    table_kinds,
+    table_scaling,
+    table_mixes,
+    table_selection,
+    table_tasks,
+    table_masks,
+)

@@ -225,7 +225,7 @@ def test_dev_shows_what_was_chosen_on_it_with_agents_of_the_grid():
         assert replace(agent, plays=()) == replace(prompted("teacher", agent.method), plays=())
 
 
-# -- what it is made from ---
+# -- what it is made from -----------------------------------------------------------------------
 
 
 def test_every_source_is_played_by_the_teacher_often_enough():
@@ -255,7 +255,7 @@ def test_inputs_are_the_model_and_each_source_once():
     )
 
 
-# -- what is trained live, what is shipped ---
+# -- what is trained live, what is shipped ------------------------------------------------------
 
 
 def test_live_cells_are_small_on_dev_and_have_seeds_enough_for_a_band():
