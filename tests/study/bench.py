@@ -94,6 +94,7 @@ class Bench:
     asked: list[tuple[str, str, int]] = field(default_factory=list)
     chats: list[tuple] = field(default_factory=list)
     looked_up: list[str] = field(default_factory=list)
+    pools: list[int] = field(default_factory=list)
     stop: dict = field(default_factory=dict)
     study: Study = field(init=False)
 
@@ -112,7 +113,7 @@ class Bench:
             shipped=self.shipped,
             fine_tune=self.fine_tune,
             chat=self.chat,
-            workers=lambda count: ThreadPoolExecutor(1),
+            workers=self.start_workers,
         )
 
     def renew(self, name: str) -> None:
@@ -122,6 +123,10 @@ class Bench:
     def shipped(self, name: str) -> Path:
         self.looked_up.append(name)
         return self.folder / ("played.jsonl.gz" if name.startswith("teacher_") else name)
+
+    def start_workers(self, count: int) -> ThreadPoolExecutor:
+        self.pools.append(count)
+        return ThreadPoolExecutor(1)
 
     def chat(self, *paths: Path, batch: int = 64) -> Guess:
         self.chats.append(paths)

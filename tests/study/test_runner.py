@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, replace
+from multiprocessing import current_process
 
 import pytest
 from bench import FEW, Bench
@@ -226,8 +226,8 @@ def test_an_edited_prompt_is_played_anew(bench):
 
 
 def test_a_study_comes_in_the_order_of_its_grid_and_again_without_a_call(bench, capsys):
-    rows = bench.study.run(PAIR)
-    assert len(bench.asked) == len(rows) == 6 * (3 + 1 + 3)
+    rows = bench.study.run(PAIR, workers=3)
+    assert len(bench.asked) == len(rows) == 6 * (3 + 1 + 3) and bench.pools == [3]
     assert [(o.agent, o.task, o.condition, o.temperature) for o in rows[::6]] == [
         (FEW.name, "hotpotqa", "normal", 0),
         (FEW.name, "hotpotqa", "none 0.5", 0),
@@ -296,18 +296,17 @@ def test_a_full_model_is_played_without_and_an_adapter_with_its_base(bench):
 # -- workers ------------------------------------------------------------------------------------
 
 
-def _threads() -> tuple[int, int]:
+def _worker() -> tuple[str, int]:
     import torch
 
-    return os.getpid(), torch.get_num_threads()
+    return type(current_process()).__name__, torch.get_num_threads()
 
 
 @pytest.mark.slow
 def test_a_worker_is_a_process_of_one_thread(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "2")  # what a worker would take by itself
     with start_workers(1) as pool:
-        place, threads = pool.submit(_threads).result()
-    assert place != os.getpid() and threads == 1
+        assert pool.submit(_worker).result() == ("SpawnProcess", 1)
 
 
 def test_a_study_can_be_sent_to_its_workers():
