@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import socket
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,6 +20,7 @@ from fireact_nb.analysis.outcomes import read_outcomes
 from fireact_nb.models import local
 from fireact_nb.study import chain, grid, runner
 from fireact_nb.study.rendering import render_tables
+from fireact_nb.study.runner import Study
 from fireact_nb.study.tables import study_tables
 from fireact_nb.tinyworld.shelf import tiny_questions
 
@@ -297,8 +299,8 @@ def nothing_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     costs = tmp_path / "costs.json"
     records = [{"agent": a.name, "seed": a.seed, "seconds": 60} for a in grid.agents()]
     costs.write_text(json.dumps(records), encoding="utf-8")
-    monkeypatch.setattr(runner, "shipped", lambda name: {"study_costs": costs}[name])
-    monkeypatch.setattr(runner, "RUNS", tmp_path / "runs")
+    fresh = partial(Study, runs=tmp_path / "runs", shipped={"study_costs": costs}.__getitem__)
+    monkeypatch.setattr(runner, "Study", fresh)
 
 
 def test_study_list_tells_what_it_would_take_and_does_nothing(
@@ -307,7 +309,7 @@ def test_study_list_tells_what_it_would_take_and_does_nothing(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(runner, "run_study", lambda *_, **__: pytest.fail("it ran"))
+    monkeypatch.setattr(Study, "run", lambda *_, **__: pytest.fail("it ran"))
     count = len(grid.agents())
     for workers in (1, 2):
         arguments = ["study", "--list", "--workers", str(workers), "--out", str(tmp_path / "out")]
@@ -326,10 +328,17 @@ def test_study_writes_its_outcomes_and_its_tables(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rows, asked = study_rows(questions=4), []
-    monkeypatch.setattr(runner, "run_study", lambda *_, **options: asked.append(options) or rows)
+    monkeypatch.setattr(Study, "run", lambda _, **options: asked.append(options) or rows)
     training = {"seconds": 7.0, "saved_bytes": 10, "trained_parameters": 4321}
-    costs = [{"agent": f"{grid.MAIN}, react 500", "seed": 0, "seconds": 9, "training": training}]
-    monkeypatch.setattr(runner, "study_costs", lambda: costs)
+    costs = [
+        {
+            "agent": grid.tuned(grid.MAIN, "react").name,
+            "seed": 0,
+            "seconds": 9,
+            "training": training,
+        }
+    ]
+    monkeypatch.setattr(Study, "costs", lambda _: costs)
     assert cli.main(["study", "--workers", "3", "--out", str(tmp_path / "out")]) == 0
     assert asked == [{"workers": 3}]
     assert read_outcomes(tmp_path / "out" / "study.csv.gz") == rows
@@ -345,7 +354,7 @@ def test_a_study_folder_that_cannot_be_written_is_told_before_the_work(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(runner, "run_study", lambda *_, **__: pytest.fail("it ran"))
+    monkeypatch.setattr(Study, "run", lambda *_, **__: pytest.fail("it ran"))
     (tmp_path / "file").write_text("x")
     said = fail(capsys, "study", "--out", tmp_path / "file")
     assert f"{tmp_path / 'file'} cannot be written" in said and "--out" in said

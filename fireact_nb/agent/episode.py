@@ -45,13 +45,12 @@ def play(
     row), context full or refused. "failed" is left to drivers.
     """
     messages = prompt.ask(question.question)
-    one_turn = prompt.method in ("io", "cot")
     steps: list[Step] = []
     replies: list[Reply] = []
     state, answer, unread = "out of rounds", None, 0
-    last = 1 if one_turn else settings.max_rounds
+    last = 1 if prompt.one_turn else settings.max_rounds
     for number in range(1, last + 1):
-        cue = (prompt.cues or {}).get(number)
+        cue = prompt.cues.get(number)
         reply = yield Request(
             messages=tuple(messages),
             max_tokens=settings.max_tokens,
@@ -65,7 +64,7 @@ def play(
         if reply.finish in ("context full", "refused"):
             state = reply.finish
             break
-        if one_turn:
+        if prompt.one_turn:
             answer = read_answer(reply.text)
             steps.append(Step(_visible(reply.text)))
             state = "malformed" if answer is None else "finished"
@@ -99,7 +98,7 @@ def play(
         task=question.task,
         answer=answer,
         gold=question.answer,
-        correct=score(question.task, answer, question.answer, question.meta.get("options", ())),
+        correct=score(question.task, answer, question.answer, question.options),
         state=state,
         source=source,
         seed=settings.seed,

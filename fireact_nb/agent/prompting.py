@@ -18,12 +18,12 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
 from ..errors import FireActError
-from .trajectory import OBSERVATION, Message, parse_text, render_messages
+from .trajectory import OBSERVATION, ONE_TURN, Message, parse_text, render_messages
 
 FOLDER = Path(__file__).parent / "prompts"
 METHODS = ("io", "cot", "react", "reflexion", "fireact")
@@ -39,21 +39,26 @@ class Prompt:
     method: str
     name: str
     messages: tuple[Message, ...] = ()
-    cues: Mapping[int, str] | None = None
+    cues: Mapping[int, str] = field(default_factory=dict, hash=False)
 
     def ask(self, question: str) -> list[Message]:
         """The opening messages of an episode."""
         return [*self.messages, {"role": "user", "content": question}]
 
     @property
+    def one_turn(self) -> bool:
+        """Whether the first reply is the answer: such a method uses no tool."""
+        return self.method in ONE_TURN
+
+    @property
     def digest(self) -> str:
         """A short hash of the content, for journal keys: an edited prompt is another prompt."""
-        content = f"{self.method}{self.messages}{sorted((self.cues or {}).items())}"
+        content = f"{self.method}{self.messages}{sorted(self.cues.items())}"
         return hashlib.sha256(content.encode("utf-8")).hexdigest()[:12]
 
 
-def load_prompt(method: str, name: str = "tiny") -> Prompt:
-    """The prompt of a method from the set `name` (a folder in `prompts/`).
+def load_prompt(method: str, name: str = "tiny", folder: Path = FOLDER) -> Prompt:
+    """The prompt of a method from the set `name`, a folder in `folder`.
 
     "fireact" is the bare question a fine-tuned student gets: no instruction, no examples.
     Raises FireActError for an unknown method or set, or a file that does not read as a prompt.
@@ -62,9 +67,9 @@ def load_prompt(method: str, name: str = "tiny") -> Prompt:
         raise FireActError(f"There is no method {method!r}. Choose one of: {', '.join(METHODS)}.")
     if method == "fireact":
         return Prompt("fireact", "bare")
-    path = FOLDER / name / f"{method}.txt"
+    path = folder / name / f"{method}.txt"
     if not path.exists():
-        sets = sorted(p.name for p in FOLDER.iterdir() if p.is_dir())
+        sets = sorted(p.name for p in folder.iterdir() if p.is_dir())
         raise FireActError(
             f"There is no prompt file {path.name} in the set {name!r} (looked in {path.parent}). "
             f"The sets are: {', '.join(sets)}."

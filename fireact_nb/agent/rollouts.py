@@ -53,7 +53,7 @@ def forecast(
     Counts four characters a token and 80 tokens a round for turn and observation. `prices` are US
     dollars for a million prompt and completion tokens.
     """
-    rounds = 1.0 if prompt.method in ("io", "cot") else rounds
+    rounds = 1.0 if prompt.one_turn else rounds
     opening = sum(len(m["content"]) for q in questions for m in prompt.ask(q.question)) / 4
     calls = round(len(questions) * rounds)
     prompt_tokens = round(opening * rounds + len(questions) * 80 * rounds * (rounds - 1) / 2)
@@ -204,7 +204,7 @@ def _trajectory_key(
     question: Question, prompt: Prompt, chat: Chat, search: Search, settings: Settings
 ) -> str:
     return content_key(
-        "trajectory", asdict(question), prompt.digest, chat.endpoint, chat.name, search.name,
+        "trajectory", question.to_dict(), prompt.digest, chat.endpoint, chat.name, search.name,
         asdict(settings),
     )  # fmt: skip
 

@@ -9,7 +9,10 @@ import random
 import re
 import warnings
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..errors import FireActError
 
 NOTHING = "None"
 _WORD = re.compile(r"\w+")
@@ -70,25 +73,63 @@ def _words(text: str) -> list[str]:
     return [w for w in _WORD.findall(text.lower()) if w not in _STOPWORDS]
 
 
-class Unreliable:
-    """Any search tool, failing with probability `p` (paper, Table 3: p=0.5).
+@dataclass(frozen=True)
+class Condition:
+    """What is done to the tool: nothing ("normal"), or it fails with probability `p`.
 
-    mode "none" answers "None"; mode "random" answers what some unrelated earlier passage says.
+    Failing, it answers "None" (mode "none") or what some unrelated passage says ("random"); the
+    paper's Table 3 has p=0.5. `str` gives the text of the outcomes table, such as "none 0.5".
+    Raises FireActError for another mode, or a p that is no probability.
+    """
+
+    mode: str = "normal"
+    p: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.mode == "normal" and self.p == 0:
+            return
+        if self.mode not in ("none", "random") or not 0 <= self.p <= 1:
+            raise _unknown(f"{self.mode} {self.p:g}")
+
+    def __str__(self) -> str:
+        return self.mode if self.mode == "normal" else f"{self.mode} {self.p:g}"
+
+    @classmethod
+    def parse(cls, text: str) -> Condition:
+        """The condition that an outcomes table calls `text`. Raises FireActError for another."""
+        mode, _, p = text.partition(" ")
+        try:
+            return NORMAL if text == "normal" else cls(mode, float(p))
+        except ValueError as error:
+            raise _unknown(text) from error
+
+    def apply(self, tool: Bm25, seed: int = 0) -> Bm25 | Unreliable:
+        """The tool under this condition; `seed` is of the dice."""
+        return tool if self == NORMAL else Unreliable(tool, self, seed)
+
+
+NORMAL = Condition()
+
+
+def _unknown(text: str) -> FireActError:
+    return FireActError(
+        f"There is no condition {text!r} of the search tool. Use 'normal', or 'none' or 'random' "
+        "with the probability of a failure, 0 to 1, such as 'none 0.5'."
+    )
+
+
+class Unreliable:
+    """A search tool under a condition other than normal.
+
     The dice depend only on seed, query and salt, so a run can be repeated.
     """
 
-    def __init__(
-        self, tool: Bm25, p: float = 0.5, mode: Literal["none", "random"] = "none", seed: int = 0
-    ) -> None:
-        if not 0 <= p <= 1:
-            raise ValueError(f"p is a probability; {p} is not between 0 and 1")
-        if mode not in ("none", "random"):
-            raise ValueError(f"mode is 'none' or 'random', not {mode!r}")
-        self.tool, self.p, self.mode, self.seed = tool, p, mode, seed
-        self.name = f"{tool.name}, {mode} with p={p:g}"
+    def __init__(self, tool: Bm25, condition: Condition, seed: int = 0) -> None:
+        self.tool, self.condition, self.seed = tool, condition, seed
+        self.name = f"{tool.name}, {condition.mode} with p={condition.p:g}"
 
     def search(self, query: str, salt: str = "") -> str:
         dice = random.Random(f"{self.seed}/{salt}/{query}")
-        if dice.random() >= self.p:
+        if dice.random() >= self.condition.p:
             return self.tool.search(query, salt)
-        return NOTHING if self.mode == "none" else dice.choice(self.tool.passages)
+        return NOTHING if self.condition.mode == "none" else dice.choice(self.tool.passages)

@@ -9,15 +9,14 @@ import json
 import re
 import string
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ..errors import FireActError
 from ..files import read_json_lines, write_file
 
-TASKS = ("hotpotqa", "bamboogle", "strategyqa", "mmlu")
 LETTERS = "ABCD"
 
 
@@ -26,7 +25,7 @@ class Question:
     """One question with its gold answer.
 
     `head` tells, in the tiny world, whether head facts alone answer it; None where nobody knows.
-    `meta["options"]` holds the four options of a multiple-choice question, which `question` shows.
+    `options` are the texts of a multiple-choice question, which `question` shows, too.
     """
 
     id: str
@@ -36,7 +35,23 @@ class Question:
     split: str
     type: str = ""
     head: bool | None = None
+    options: tuple[str, ...] = ()
     meta: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The question as files and journal keys hold it, with the options inside `meta`."""
+        row = asdict(self)
+        # Hashes of shipped files and keys of journals were taken of this shape: it must not change.
+        if options := row.pop("options"):
+            row["meta"]["options"] = list(options)
+        return row
+
+    @classmethod
+    def from_dict(cls, row: Mapping[str, Any]) -> Question:
+        """A question from `to_dict`'s row, or from one with the options beside `meta`."""
+        meta = dict(row.get("meta", {}))
+        inside = meta.pop("options", ())
+        return cls(**{**row, "options": tuple(row.get("options", inside)), "meta": meta})
 
 
 def normalize_answer(text: str) -> str:
@@ -75,27 +90,17 @@ def f1_score(prediction: str | None, gold: str) -> float:
     return (2 * precision * recall) / (precision + recall)
 
 
-def score(task: str, prediction: str | None, gold: str, options: Sequence[str] = ()) -> bool:
-    """Is the prediction right by the rule of its task?
+def _same_words(prediction: str, gold: str, options: Sequence[str]) -> bool:
+    return exact_match(prediction, gold)
 
-    hotpotqa, bamboogle: exact match. strategyqa: yes or no and nothing else ("not sure" is wrong).
-    mmlu: the letter ("B", "(b)", "B."), the exact text of the option, or both ("B. Paris"); "an
-    apple" is not option A. `options` are the four texts; without them only letters can be compared
-    with letters.
-    """
-    if prediction is None:
-        return False
-    if task in ("hotpotqa", "bamboogle"):
-        return exact_match(prediction, gold)
-    if task == "strategyqa":
-        said = normalize_answer(prediction)
-        return said in ("yes", "no") and said == normalize_answer(gold)
-    if task == "mmlu":
-        return bool(_choices(prediction, options) & _choices(gold, options))
-    raise FireActError(
-        f"There is no scoring rule for the task {task!r}. The tasks are {', '.join(TASKS)}; score "
-        "a short-answer task of your own as 'hotpotqa'."
-    )
+
+def _same_verdict(prediction: str, gold: str, options: Sequence[str]) -> bool:
+    said = normalize_answer(prediction)
+    return said in ("yes", "no") and said == normalize_answer(gold)
+
+
+def _same_option(prediction: str, gold: str, options: Sequence[str]) -> bool:
+    return bool(_choices(prediction, options) & _choices(gold, options))
 
 
 # The brackets and stops that may surround a letter; then, after a stop, the option's own text.
@@ -120,6 +125,54 @@ def _plain(text: str) -> str:
     return " ".join(text.casefold().split()).removesuffix(".")
 
 
+@dataclass(frozen=True)
+class Task:
+    """A kind of question: what an answer is, when it is right, whose prompts ask for it.
+
+    `right(prediction, gold, options)` is the scoring rule; `prompts` names the task whose worked
+    examples are shown, its own or another's with the same form.
+    """
+
+    name: str
+    form: Literal["short answer", "yes or no", "multiple choice"]
+    right: Callable[[str, str, Sequence[str]], bool]
+    prompts: str
+
+
+# In the order of the paper's Table 5. Bamboogle is for testing only, so it has no examples to show.
+TASKS: Mapping[str, Task] = {
+    task.name: task
+    for task in (
+        Task("hotpotqa", "short answer", _same_words, "hotpotqa"),
+        Task("strategyqa", "yes or no", _same_verdict, "strategyqa"),
+        Task("bamboogle", "short answer", _same_words, "hotpotqa"),
+        Task("mmlu", "multiple choice", _same_option, "mmlu"),
+    )
+}
+
+
+def find_task(name: str) -> Task:
+    """The task of that name. Raises FireActError for any other."""
+    if name not in TASKS:
+        raise FireActError(
+            f"There is no task {name!r}. The tasks are {', '.join(TASKS)}; name a short-answer "
+            "task of your own 'hotpotqa', whose scoring rule it shares."
+        )
+    return TASKS[name]
+
+
+def score(task: str, prediction: str | None, gold: str, options: Sequence[str] = ()) -> bool:
+    """Is the prediction right by the rule of its task?
+
+    hotpotqa, bamboogle: exact match. strategyqa: yes or no and nothing else ("not sure" is wrong).
+    mmlu: the letter ("B", "(b)", "B."), the exact text of the option, or both ("B. Paris"); "an
+    apple" is not option A. `options` are the four texts; without them only letters can be compared
+    with letters. Raises FireActError for an unknown task.
+    """
+    rule = find_task(task).right
+    return prediction is not None and rule(prediction, gold, options)
+
+
 _REQUIRED = ("id", "question", "answer", "task", "split")
 _FIELDS = {f.name for f in fields(Question)}
 
@@ -140,30 +193,38 @@ def load_questions(path: str | Path) -> list[Question]:
             raise FireActError(
                 f"{where} names the task {row['task']!r}. Use one of {', '.join(TASKS)}."
             )
-        meta, head, kind = row.get("meta", {}), row.get("head"), row.get("type", "")
-        if not (isinstance(meta, dict) and isinstance(head, bool | None) and isinstance(kind, str)):
-            raise FireActError(
-                f"{where}: 'meta' must be an object, 'head' true, false or null, 'type' a text. "
-                "Mend the line."
-            )
+        _check_kinds(row, where)
         if row["id"] in questions:
             raise FireActError(
                 f"{where} repeats the id {row['id']!r}. Give every question its own."
             )
-        questions[row["id"]] = Question(**row)
+        questions[row["id"]] = Question.from_dict(row)
     return list(questions.values())
+
+
+def _check_kinds(row: Mapping[str, Any], where: str) -> None:
+    """Raise FireActError when a field that may be left out is there and of the wrong kind."""
+    meta, head, kind = row.get("meta", {}), row.get("head"), row.get("type", "")
+    if not (isinstance(meta, dict) and isinstance(head, bool | None) and isinstance(kind, str)):
+        raise FireActError(
+            f"{where}: 'meta' must be an object, 'head' true, false or null, 'type' a text. "
+            "Fix the line."
+        )
+    for options in (row.get("options", []), meta.get("options", [])):
+        if not (isinstance(options, list) and all(isinstance(text, str) for text in options)):
+            raise FireActError(f"{where}: 'options' must be a list of texts. Fix the line.")
 
 
 def save_questions(path: str | Path, questions: Iterable[Question]) -> None:
     """Write questions as JSON lines."""
-    lines = [json.dumps(asdict(q), ensure_ascii=False) + "\n" for q in questions]
+    lines = [json.dumps(q.to_dict(), ensure_ascii=False) + "\n" for q in questions]
     write_file(path, "".join(lines))
 
 
 def text_field(row: Mapping[str, Any], name: str, where: str) -> str:
     if not isinstance(row.get(name), str) or not row[name]:
         raise FireActError(
-            f"{where} needs a text {name!r}, but has {row.get(name)!r}. Mend the entry, or "
+            f"{where} needs a text {name!r}, but has {row.get(name)!r}. Fix the entry, or "
             "download the file again."
         )
     return row[name]

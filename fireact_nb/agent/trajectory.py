@@ -33,6 +33,7 @@ STATES: tuple[str, ...] = (
     "refused",
     "failed",
 )
+ONE_TURN = ("io", "cot")  # methods whose first turn is the answer: no tool, no second round
 Message = dict[str, str]
 
 OBSERVATION = "Observation: "
@@ -280,7 +281,7 @@ def unify(trajectory: Trajectory) -> Trajectory:
     ValueError for an IO or CoT trajectory that was not finished: there is no answer to finish with.
     """
     unified = trajectory.rounds == 1 and trajectory.steps[0].turn.action == "finish"
-    if trajectory.method not in ("io", "cot") or unified:
+    if trajectory.method not in ONE_TURN or unified:
         return trajectory
     answer = " ".join((trajectory.answer or "").split())
     if not answer or not trajectory.steps:

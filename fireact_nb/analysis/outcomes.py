@@ -15,7 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from ..agent.tasks import Question, f1_score, score
+from ..agent.tasks import Question, f1_score, find_task, score
 from ..agent.trajectory import STATES, Trajectory
 from ..errors import FireActError
 from ..files import read_text, write_file
@@ -77,8 +77,8 @@ def outcome_of(
             f"question {question.id!r}. Look the question up by the trajectory's question_id."
         )
     answer, gold = trajectory.answer or None, question.answer
-    correct = score(question.task, answer, gold, question.meta.get("options", ()))
-    short = question.task in ("hotpotqa", "bamboogle")
+    correct = score(question.task, answer, gold, question.options)
+    short = find_task(question.task).form == "short answer"
     return Outcome(
         question_id=question.id,
         task=question.task,

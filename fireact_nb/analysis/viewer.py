@@ -15,7 +15,7 @@ from html import escape
 from itertools import groupby, zip_longest
 from textwrap import shorten, wrap
 
-from ..agent.trajectory import Step, Trajectory
+from ..agent.trajectory import ONE_TURN, Step, Trajectory
 
 WIDTH = 88  # columns of the plain text
 _GUTTER = " | "
@@ -137,7 +137,7 @@ def _round(step: Step, method: str) -> list[Part]:
             ("Thought", turn.thought or "(none)"),
             ("Action", f"{turn.action}[{turn.argument}]"),
         ]
-    elif method in ("io", "cot") and not turn.action:
+    elif method in ONE_TURN and not turn.action:
         parts = [("Reply", step.text or "(empty)")]
     else:
         reading = f"taken as {turn.action}[{turn.argument}]" if turn.action else turn.problem

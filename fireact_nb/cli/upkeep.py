@@ -83,14 +83,15 @@ def study(options: argparse.Namespace) -> None:
     from ..files import write_file
     from ..study.grid import agents
     from ..study.rendering import render_tables
-    from ..study.runner import forecast_study, run_study, study_costs
+    from ..study.runner import Study
     from ..study.tables import study_tables
 
     check_out(options.out, folder=True)
-    print(forecast_study(agents(), options.workers))
+    study = Study()
+    print(study.forecast(agents(), options.workers))
     if options.list:
         return
-    rows, costs = run_study(workers=options.workers), study_costs()
+    rows, costs = study.run(workers=options.workers), study.costs()
     write_outcomes(options.out / "study.csv.gz", rows)
     write_file(options.out / "study_costs.json", json.dumps(costs, indent=1))
     text = render_tables(study_tables(rows, costs))

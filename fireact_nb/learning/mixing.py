@@ -7,10 +7,41 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
+from ..agent.sources import Source
 from ..agent.tasks import Question, normalize_answer
 from ..agent.trajectory import Trajectory, unify
 from ..errors import FireActError
+
+
+@dataclass(frozen=True)
+class Mix:
+    """A training mix as it is planned: so many trajectories of each source, in this order."""
+
+    parts: tuple[tuple[Source, int], ...]
+
+    def __add__(self, other: Mix) -> Mix:
+        return Mix((*self.parts, *other.parts))
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        return tuple(source for source, _ in self.parts)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """By the sources' names, as `mix` and `share_out` take them."""
+        return {source.name: count for source, count in self.parts}
+
+    @property
+    def sizes(self) -> str:
+        """The counts as the agents' names show them: "500+187"."""
+        return "+".join(str(count) for _, count in self.parts)
+
+    def of_size(self, total: int) -> Mix:
+        """The same shares in `total` trajectories."""
+        counts = share_out(self.counts, total)
+        return Mix(tuple((source, counts[source.name]) for source in self.sources))
 
 
 def mix(
@@ -39,6 +70,7 @@ def mix(
                 f"The mix asks for {wanted} {name} trajectories and there are {len(pool)} distinct "
                 "ones. Generate more with the teacher, or ask for fewer."
             )
+        # By its own name alone, so that a group gives the same trajectories to every mix.
         rng = random.Random(f"mix/{seed}/{name}")
         chosen += rng.sample(pool, wanted)
     check_leaks(chosen, held_out)
@@ -64,7 +96,7 @@ def check_leaks(trajectories: Iterable[Trajectory], held_out: Iterable[Question]
 
 
 def share_out(shares: Mapping[str, float], total: int) -> dict[str, int]:
-    """Counts that add up to `total` in the given shares (any positive weights), by largest rest.
+    """Counts in the given shares (any positive weights) that add up to `total`: largest remainder.
 
     Raises FireActError when a share is negative or all are zero.
     """
@@ -76,8 +108,8 @@ def share_out(shares: Mapping[str, float], total: int) -> dict[str, int]:
         )
     exact = {name: total * share / whole for name, share in shares.items()}
     counts = {name: int(value) for name, value in exact.items()}
-    by_rest = sorted(exact, key=lambda name: counts[name] - exact[name])
-    for name in by_rest[: total - sum(counts.values())]:
+    by_remainder = sorted(exact, key=lambda name: counts[name] - exact[name])
+    for name in by_remainder[: total - sum(counts.values())]:
         counts[name] += 1
     return counts
 

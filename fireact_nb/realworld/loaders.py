@@ -97,7 +97,7 @@ def load_mmlu(folder: str | Path) -> list[Question]:
                     "mmlu",
                     split,
                     subject,
-                    meta={"options": options},
+                    options=tuple(options),
                 )
             )
     return questions

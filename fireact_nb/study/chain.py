@@ -15,16 +15,15 @@ from functools import partial
 from pathlib import Path
 
 from ..agent.journal import Journal
-from ..agent.prompting import load_prompt
 from ..agent.rollouts import generate
+from ..agent.search import NORMAL
+from ..agent.sources import Source
 from ..agent.tasks import save_questions
 from ..agent.trajectory import write_trajectories
 from ..analysis.outcomes import Outcome, read_outcomes, write_outcomes
-from ..artifacts import DATA, RUNS, provenance, register, shipped
+from ..artifacts import DATA, provenance, register
 from ..errors import FireActError
 from ..files import read_json, write_file
-from ..models.local import LocalChat
-from ..tinyworld.shelf import make_search, prompt_set, tiny_questions
 from .grid import (
     REFLEXION_SEARCH,
     STUDENTS,
@@ -36,17 +35,20 @@ from .grid import (
     shipped_agents,
 )
 from .rendering import render_tables
-from .runner import play_agent, run_study, study_costs, train_agent
+from .runner import Study
 from .tables import draw_tuning, study_tables
 
 
 @dataclass(frozen=True)
 class Link:
-    """How an artifact is made: where it goes, what it needs, and the function that writes it."""
+    """How an artifact is made: where it goes, what it needs, and the function that writes it.
+
+    `make(study, path)` does the work with the means of a study.
+    """
 
     path: str
     inputs: tuple[str, ...]
-    make: Callable[[Path], None]
+    make: Callable[[Study, Path], None]
 
 
 def write_world(folder: Path) -> None:
@@ -68,93 +70,89 @@ def write_tokenizer(folder: Path) -> None:
     save_tokenizer(folder)
 
 
-def write_model(name: str, folder: Path) -> None:
+def write_model(name: str, study: Study, folder: Path) -> None:
     """Pretrain a tiny model (long, resumable) and put its weights in place."""
     from ..models.weights import load_tokenizer
     from ..tinyworld.pretrain import pretrain
 
-    tokenizer = load_tokenizer(shipped("tokenizer"))
-    made = pretrain(name, tokenizer, RUNS / "pretrain" / name)
+    tokenizer = load_tokenizer(study.shipped("tokenizer"))
+    made = pretrain(name, tokenizer, study.runs / "pretrain" / name)
     shutil.copytree(made, folder, dirs_exist_ok=True)
 
 
-def write_teacher_trajectories(task: str, method: str, path: Path) -> None:
+def write_teacher_trajectories(source: Source, study: Study, path: Path) -> None:
     """Let the few-shot prompted teacher play training questions; failures are kept, too."""
-    condition = REFLEXION_SEARCH if method == "reflexion" else "normal"
-    with Journal(_journal(f"teacher_{task}_{method}")) as journal:
+    condition = REFLEXION_SEARCH if source.method == "reflexion" else NORMAL
+    with Journal(study.runs / "journals" / f"{source.artifact}.jsonl") as journal:
         trajectories = generate(
-            tiny_questions("train", TEACHER_PLAYS[task, method], task),
-            load_prompt(method, prompt_set(task)),
-            LocalChat(shipped("teacher")),
-            make_search(condition),
+            study.world.questions("train", TEACHER_PLAYS[source], source.task),
+            study.world.prompt(source.method, source.task),
+            study.chat(study.shipped("teacher")),
+            study.world.search(condition),
             journal=journal,
         )
     write_trajectories(path, trajectories)
 
 
-def write_adapter(agent: Agent, folder: Path) -> None:
+def write_adapter(agent: Agent, study: Study, folder: Path) -> None:
     """Fine-tune an agent of the grid and keep what is needed to load it."""
-    made = train_agent(agent)
+    made = study.train(agent)
     for name in ("adapter_config.json", "adapter_model.safetensors", "recipe.json"):
         write_file(folder / name, (made / name).read_bytes())
 
 
-def write_dev_outcomes(path: Path) -> None:
+def write_dev_outcomes(study: Study, path: Path) -> None:
     """The prompted teacher on all of dev, by every method."""
     rows: list[Outcome] = []
     for agent in dev_agents():
-        rows += play_agent(agent, Play(split="dev"))
+        rows += study.play(agent, Play(split="dev"))
     command = "fireact-nb artifacts dev_outcomes"
     write_outcomes(path, [replace(row, provenance=f"shipped, {command}") for row in rows])
 
 
-def write_study(path: Path) -> None:
+def write_study(study: Study, path: Path) -> None:
     """The outcomes of the whole grid on test; milliseconds are enough."""
-    write_outcomes(path, [replace(row, seconds=round(row.seconds, 3)) for row in run_study()])
+    write_outcomes(path, [replace(row, seconds=round(row.seconds, 3)) for row in study.run()])
 
 
-def write_live(path: Path) -> None:
+def write_live(study: Study, path: Path) -> None:
     """The cells that notebooks train live, with several seeds, on dev."""
-    rows = run_study(live_agents())
+    rows = study.run(live_agents())
     note = "shipped, fireact-nb artifacts live"
     write_outcomes(path, [replace(r, provenance=note, seconds=round(r.seconds, 3)) for r in rows])
 
 
-def write_study_costs(path: Path) -> None:
+def write_study_costs(study: Study, path: Path) -> None:
     """What each agent of the grid took, and how the trainings went."""
-    write_file(path, json.dumps(study_costs(), indent=1))
+    write_file(path, json.dumps(study.costs(), indent=1))
 
 
-def write_study_tables(path: Path) -> None:
+def write_study_tables(study: Study, path: Path) -> None:
     """The study in words: every table of the paper with ours beside it, as Markdown."""
-    rows, costs = read_outcomes(shipped("study")), read_json(shipped("study_costs"))
+    rows, costs = read_outcomes(study.shipped("study")), read_json(study.shipped("study_costs"))
     write_file(path, render_tables(study_tables(rows, costs), provenance("study")))
 
 
-def write_study_picture(path: Path) -> None:
+def write_study_picture(study: Study, path: Path) -> None:
     """The study's main result as a picture: each student before and after fine-tuning."""
-    write_file(path, draw_tuning(read_outcomes(shipped("study")), provenance("study")).png)
-
-
-def _journal(name: str) -> Path:
-    return RUNS / "journals" / f"{name}.jsonl"
+    write_file(path, draw_tuning(read_outcomes(study.shipped("study")), provenance("study")).png)
 
 
 MODELS = ("teacher", *STUDENTS)
 LINKS: dict[str, Link] = {
-    "world": Link("tinyworld", (), write_world),
-    "tokenizer": Link("tokenizer", ("world",), write_tokenizer),
+    "world": Link("tinyworld", (), lambda study, path: write_world(path)),
+    "tokenizer": Link("tokenizer", ("world",), lambda study, path: write_tokenizer(path)),
     **{
         name: Link(f"models/{name}", ("world", "tokenizer"), partial(write_model, name))
         for name in MODELS
     },
     **{
-        f"teacher_{task}_{method}": Link(
-            f"trajectories/teacher_{task}_{method}.jsonl.gz",
+        source.artifact: Link(
+            f"trajectories/{source.artifact}.jsonl.gz",
             ("world", "teacher"),
-            partial(write_teacher_trajectories, task, method),
+            partial(write_teacher_trajectories, source),
         )
-        for task, method in TEACHER_PLAYS
+        for source in TEACHER_PLAYS
     },
     **{
         agent.slug: Link(f"adapters/{agent.slug}", agent.inputs, partial(write_adapter, agent))
@@ -174,8 +172,8 @@ LINKS["study_tables"] = Link("outcomes/study.md", ("study", "study_costs"), writ
 LINKS["study_picture"] = Link("outcomes/study.png", ("study",), write_study_picture)
 
 
-def remake(name: str) -> None:
-    """Make one artifact anew and enter it in the manifest."""
+def remake(name: str, folder: Path = DATA, study: Study | None = None) -> None:
+    """Make one artifact anew in `folder` and enter it in the manifest there."""
     if name not in LINKS:
         few = [n for n, made in LINKS.items() if not made.path.startswith("adapters/")]
         raise FireActError(
@@ -183,7 +181,8 @@ def remake(name: str) -> None:
             "by the name of its folder in data/adapters."
         )
     link = LINKS[name]
-    path = DATA / link.path
+    path = folder / link.path
     path.parent.mkdir(parents=True, exist_ok=True)
-    link.make(path)
-    register(name, path, link.inputs, f"fireact-nb artifacts {name}")
+    # Opened for each artifact: the next one is made from what this one enters in the manifest.
+    link.make(study or Study(), path)
+    register(name, path, link.inputs, f"fireact-nb artifacts {name}", folder)

@@ -1,14 +1,19 @@
 """The grid of experiments behind the notebooks: every agent, and what it is to play.
 
-Knows models by name, mixes and settings; runs nothing.
+Knows models by name, mixes and settings; runs nothing. `prompted`, `tuned` and `live` look an agent
+up, so that nobody else spells a name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from ..learning.mixing import share_out
+from ..agent.search import NORMAL, Condition
+from ..agent.sources import Source
+from ..errors import FireActError
+from ..learning.mixing import Mix
 from ..learning.recipe import Recipe
 
 STUDENTS = ("student", "student_code", "student_large", "student_large_code")
@@ -19,32 +24,50 @@ VARIANT_SEEDS = (0,)  # of what is tried on the main student alone
 RECIPE = Recipe(kind="lora", rank=8, alpha=16)
 FULL_RATE = 1e-3  # full fine-tuning moves every weight: a smaller step, chosen on dev
 PROMPTED = ("io", "cot", "react", "reflexion")
-# What the teacher plays: (task, method) -> how many training questions.
-TEACHER_PLAYS: Mapping[tuple[str, str], int] = {
-    ("hotpotqa", "react"): 1500,
-    ("hotpotqa", "cot"): 700,
-    ("hotpotqa", "reflexion"): 500,
-    ("strategyqa", "react"): 640,
-    ("strategyqa", "cot"): 800,
-    ("mmlu", "react"): 520,
-    ("mmlu", "cot"): 640,
+# How many training questions the teacher plays of each source.
+TEACHER_PLAYS: Mapping[Source, int] = {
+    Source("hotpotqa", "react"): 1500,
+    Source("hotpotqa", "cot"): 700,
+    Source("hotpotqa", "reflexion"): 500,
+    Source("strategyqa", "react"): 640,
+    Source("strategyqa", "cot"): 800,
+    Source("mmlu", "react"): 520,
+    Source("mmlu", "cot"): 640,
 }
 # With the tool as it is, 3% of the teacher's episodes reach a reflection. It plays Reflexion with a
 # tool that fails three times in ten.
-REFLEXION_SEARCH = "none 0.3"
+REFLEXION_SEARCH = Condition("none", 0.3)
+
+
+def _part(task: str, method: str, count: int) -> Mix:
+    return Mix(((Source(task, method), count),))
+
+
 # The paper's counts: HotpotQA's mix, and what multi-task training adds.
-REACT = (("hotpotqa react", 500),)
-COT = (("hotpotqa cot", 187),)
-REFLEXION = (("hotpotqa reflexion", 47),)
-MULTI_TASK = (*REACT, ("strategyqa react", 388), ("mmlu react", 456))
-MULTI_TASK_COT = (*MULTI_TASK, *COT, ("strategyqa cot", 380), ("mmlu cot", 469))
-MIXES: Mapping[str, tuple[tuple[str, int], ...]] = {
+REACT = _part("hotpotqa", "react", 500)
+COT = _part("hotpotqa", "cot", 187)
+REFLEXION = _part("hotpotqa", "reflexion", 47)
+MULTI_TASK = REACT + _part("strategyqa", "react", 388) + _part("mmlu", "react", 456)
+MULTI_TASK_COT = MULTI_TASK + COT + _part("strategyqa", "cot", 380) + _part("mmlu", "cot", 469)
+MIXES: Mapping[str, Mix] = {
     "react": REACT,
-    "react+cot": (*REACT, *COT),
-    "react+reflexion": (*REACT, *REFLEXION),
-    "all": (*REACT, *COT, *REFLEXION),
+    "react+cot": REACT + COT,
+    "react+reflexion": REACT + REFLEXION,
+    "all": REACT + COT + REFLEXION,
 }
-NOISE = ("none 0.5", "random 0.5")  # paper, Table 3
+# What the main student alone is trained on besides; the names of several tasks show no sizes.
+_OTHER_MIXES: Mapping[str, Mix] = {"cot": COT, "reflexion": REFLEXION}
+_TASK_MIXES: Mapping[str, Mix] = {"multi-task": MULTI_TASK, "multi-task + cot": MULTI_TASK_COT}
+SIZES = (100, 200, 500, 1000)  # of ReAct alone: the paper's Figure 3
+# One thing changed in the recipe, by the name of the change.
+VARIANTS: Mapping[str, Mapping[str, Any]] = {
+    "qlora": {"kind": "qlora"},
+    "full": {"kind": "full", "learning_rate": FULL_RATE},
+    "mask all turns": {"mask": "all turns"},
+    "mask off": {"mask": "off"},
+}
+UNFILTERED = "failures kept"  # a variant, too: of the data
+NOISE = (Condition("none", 0.5), Condition("random", 0.5))  # paper, Table 3
 SAMPLES = 3  # of one method, against three methods: the pass@k control
 TEMPERATURE = 0.6  # the paper's for Llama
 LIVE = replace(RECIPE, epochs=3)  # what a notebook trains in half a minute
@@ -58,7 +81,7 @@ class Play:
     """What an agent is to play: a task's split, all or the first `count`, under one condition."""
 
     task: str = "hotpotqa"
-    condition: str = "normal"
+    condition: Condition = NORMAL
     temperature: float = 0.0
     samples: int = 1
     split: str = "test"
@@ -66,18 +89,24 @@ class Play:
 
 
 @dataclass(frozen=True)
-class Agent:
-    """A tiny model with a way to act: prompted by `method`, or fine-tuned on `parts`.
+class Tuning:
+    """What a model is fine-tuned on, and how."""
 
-    `label` says what was done to the model, `parts` is (source of trajectories, count). The name of
-    a source is "task method"; with "unfiltered" behind it the failures are in it.
+    mix: Mix
+    recipe: Recipe = RECIPE
+
+
+@dataclass(frozen=True)
+class Agent:
+    """A tiny model with a way to act: prompted by `method`, or fine-tuned, then `tuning` is there.
+
+    `label` says what was done to the model.
     """
 
     model: str
     label: str
     method: str = "fireact"
-    parts: tuple[tuple[str, int], ...] = ()
-    recipe: Recipe | None = None
+    tuning: Tuning | None = None
     plays: tuple[Play, ...] = (Play(),)
 
     @property
@@ -87,23 +116,67 @@ class Agent:
 
     @property
     def seed(self) -> int:
-        return self.recipe.seed if self.recipe else 0
+        return self.tuning.recipe.seed if self.tuning else 0
 
     @property
     def slug(self) -> str:
         """The name as part of a file name, with the seed."""
         words = "".join(c if c.isalnum() else " " for c in self.name).split()
-        return "_".join([*words, *([str(self.seed)] if self.recipe else [])])
+        return "_".join([*words, *([str(self.seed)] if self.tuning else [])])
+
+    @property
+    def method_mix(self) -> str:
+        """How it acts, as the outcomes table says it: the method, or the sources it learnt from."""
+        return "+".join(self.tuning.mix.counts) if self.tuning else self.method
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """The artifacts it is made from."""
-        sources = dict.fromkeys(artifact_of(source) for source, _ in self.parts)
-        return (self.model, *sources)
+        sources = self.tuning.mix.sources if self.tuning else ()
+        return (self.model, *dict.fromkeys(source.artifact for source in sources))
 
 
 # The same agent again and again: the control of the oracle over methods.
 REPEATED = Play(temperature=TEMPERATURE, samples=SAMPLES, count=300)
+
+
+def prompted(model: str, method: str) -> Agent:
+    """The grid's agent of a model prompted by a method. Raises FireActError if there is none."""
+    return _find(agents(), model, f"{method}, 2 examples", 0)
+
+
+def tuned(
+    model: str, mix: str, variant: str = "", *, count: int | None = None, seed: int = 0
+) -> Agent:
+    """The grid's agent of a model fine-tuned on a mix: "react", "cot", "multi-task", ...
+
+    `variant` is one of VARIANTS or UNFILTERED, `count` another size than the paper's. Raises
+    FireActError, naming what there is, if the grid has none.
+    """
+    return _find(agents(), model, _label(mix, variant, count), seed)
+
+
+def live(name: str, seed: int = 0) -> Agent:
+    """The cell that notebooks train live: of a mix's name, or of a variant's."""
+    return _find(live_agents(), MAIN, f"live {name}", seed)
+
+
+def _find(grid: Sequence[Agent], model: str, label: str, seed: int) -> Agent:
+    for agent in grid:
+        if (agent.model, agent.label, agent.seed) == (model, label, seed):
+            return agent
+    there = [f"{a.label} (seed {a.seed})" for a in grid if a.model == model]
+    raise FireActError(
+        f"The grid has no agent {f'{model}, {label}'!r} of seed {seed}. Use another: of the model "
+        f"{model} it has {'; '.join(there) or 'none, only of ' + ', '.join(STUDENTS)}."
+    )
+
+
+def _label(mix: str, variant: str = "", count: int | None = None) -> str:
+    """What an agent is called that was fine-tuned on a mix, of another size or by a variant."""
+    known = {**MIXES, **_OTHER_MIXES}.get(mix)
+    sizes = "" if known is None else f" {count or known.sizes}"
+    return f"{mix}{sizes}" + (f", {variant}" if variant else "")
 
 
 def agents() -> list[Agent]:
@@ -120,7 +193,7 @@ def agents() -> list[Agent]:
         grid += [_prompted(model, "react", *((*elsewhere, *noisy) if main else ()))]
     for seed in SEEDS:
         for model in STUDENTS:
-            for name, parts in MIXES.items():
+            for name, mix in MIXES.items():
                 if seed and (model, name) != (MAIN, "react"):
                     continue
                 more: tuple[Play, ...] = ()
@@ -128,7 +201,7 @@ def agents() -> list[Agent]:
                     more = (*noisy, *elsewhere, REPEATED)
                 if model == MAIN and seed == 0 and name == "react+cot":
                     more = (*noisy, Play("bamboogle"))
-                grid.append(_tuned(model, f"{name} {_sizes(parts)}", parts, seed, *more))
+                grid.append(_tuned(model, _label(name), mix, seed, *more))
     for seed in VARIANT_SEEDS:
         grid += _variants(seed, elsewhere)
     return grid
@@ -145,20 +218,12 @@ def live_agents() -> list[Agent]:
     noisy = replace(on_dev, condition=NOISE[0])
     for seed in LIVE_SEEDS:
         recipe = replace(LIVE, seed=seed)
-        for name, parts in MIXES.items():
-            counts = share_out(dict(parts), LIVE_COUNT)
-            grid.append(Agent(MAIN, f"live {name}", parts=tuple(counts.items()), recipe=recipe,
-                              plays=(on_dev, noisy)))  # fmt: skip
-        plain = Agent(MAIN, "live react", parts=(("hotpotqa react", LIVE_COUNT),), plays=(on_dev,))
-        grid += [
-            replace(plain, label=f"live {label}", recipe=replace(recipe, **change))
-            for label, change in {
-                "qlora": {"kind": "qlora"},
-                "full": {"kind": "full", "learning_rate": FULL_RATE},
-                "mask all turns": {"mask": "all turns"},
-                "mask off": {"mask": "off"},
-            }.items()
-        ]
+        for name, mix in MIXES.items():
+            tuning = Tuning(mix.of_size(LIVE_COUNT), recipe)
+            grid.append(Agent(MAIN, f"live {name}", tuning=tuning, plays=(on_dev, noisy)))
+        for variant, change in VARIANTS.items():
+            tuning = Tuning(REACT.of_size(LIVE_COUNT), replace(recipe, **change))
+            grid.append(Agent(MAIN, f"live {variant}", tuning=tuning, plays=(on_dev,)))
     return grid
 
 
@@ -171,34 +236,27 @@ def shipped_agents() -> list[Agent]:
     """The fine-tuned agents whose adapters are shipped, of seed 0.
 
     Each student's on ReAct, and the main one's mixes, CoT alone and all tasks; with all of the grid
-    the repository would be larger than it may be. `train_agent` makes the others again.
+    the repository would be larger than it may be. `Study.train` makes the others again.
     """
-    return [
-        a for a in agents()
-        if a.parts and a.seed == 0 and (a.label == "react 500" or a.model == MAIN)
-        and (a.parts in MIXES.values() or a.parts in (COT, MULTI_TASK_COT))
-        and a.recipe == RECIPE
-    ]  # fmt: skip
+    main = [Tuning(mix) for mix in (*MIXES.values(), COT, MULTI_TASK_COT)]
+    return [a for a in agents() if a.tuning in (main if a.model == MAIN else main[:1])]
 
 
 def _variants(seed: int, elsewhere: tuple[Play, ...]) -> list[Agent]:
     """What is tried on the main student alone."""
-    grid = []
-    for count in (100, 200, 1000):
-        grid.append(_tuned(MAIN, f"react {count}", (("hotpotqa react", count),), seed))
-    for kind, rate in (("qlora", RECIPE.learning_rate), ("full", FULL_RATE)):
-        agent = _tuned(MAIN, f"react 500, {kind}", REACT, seed)
-        grid.append(replace(agent, recipe=replace(agent.recipe, kind=kind, learning_rate=rate)))
-    for mask in ("all turns", "off"):
-        agent = _tuned(MAIN, f"react 500, mask {mask}", REACT, seed)
-        grid.append(replace(agent, recipe=replace(agent.recipe, mask=mask)))
-    grid += [
-        _tuned(MAIN, "react 500, failures kept", (("hotpotqa react unfiltered", 500),), seed),
-        _tuned(MAIN, "cot 187", COT, seed),
-        _tuned(MAIN, "reflexion 47", REFLEXION, seed),
-        _tuned(MAIN, "multi-task", MULTI_TASK, seed, *elsewhere),
-        _tuned(MAIN, "multi-task + cot", MULTI_TASK_COT, seed, *elsewhere),
+    grid = [
+        _tuned(MAIN, _label("react", count=count), REACT.of_size(count), seed)
+        for count in SIZES
+        if count != 500  # the standard
     ]
+    for variant, change in VARIANTS.items():
+        recipe = replace(RECIPE, seed=seed, **change)
+        grid.append(Agent(MAIN, _label("react", variant), tuning=Tuning(REACT, recipe)))
+    unfiltered = Mix(((Source("hotpotqa", "react", filtered=False), 500),))
+    grid.append(_tuned(MAIN, _label("react", UNFILTERED), unfiltered, seed))
+    grid += [_tuned(MAIN, _label(name), mix, seed) for name, mix in _OTHER_MIXES.items()]
+    for name, mix in _TASK_MIXES.items():
+        grid.append(_tuned(MAIN, _label(name), mix, seed, *elsewhere))
     return grid
 
 
@@ -206,18 +264,6 @@ def _prompted(model: str, method: str, *more: Play) -> Agent:
     return Agent(model, f"{method}, 2 examples", method, plays=(Play(), *more))
 
 
-def _tuned(
-    model: str, label: str, parts: tuple[tuple[str, int], ...], seed: int, *more: Play
-) -> Agent:
-    return Agent(
-        model, label, parts=parts, recipe=replace(RECIPE, seed=seed), plays=(Play(), *more)
-    )
-
-
-def _sizes(parts: tuple[tuple[str, int], ...]) -> str:
-    return "+".join(str(count) for _, count in parts)
-
-
-def artifact_of(source: str) -> str:
-    task, method, *_ = source.split()
-    return f"teacher_{task}_{method}"
+def _tuned(model: str, label: str, mix: Mix, seed: int, *more: Play) -> Agent:
+    tuning = Tuning(mix, replace(RECIPE, seed=seed))
+    return Agent(model, label, tuning=tuning, plays=(Play(), *more))

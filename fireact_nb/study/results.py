@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from ..agent.search import NORMAL, Condition
 from ..analysis.outcomes import Outcome
 from ..analysis.statistics import Interval, paired_bootstrap
 from ..errors import FireActError
-from .grid import MIXES, VARIANT_SEEDS
-
-TASKS = ("hotpotqa", "strategyqa", "bamboogle", "mmlu")
+from .grid import VARIANT_SEEDS, Agent
 
 
 @dataclass(frozen=True)
@@ -76,15 +75,18 @@ class Table:
 
 
 class Outcomes:
-    """The study's rows, looked up by agent, task and condition; `costs` say what trainings took."""
+    """The study's rows, looked up by agent, task and condition; `costs` say what trainings took.
+
+    An agent is the grid's or, in a table of one's own, any name; a condition may be its text.
+    """
 
     def __init__(self, rows: Iterable[Outcome], costs: Iterable[Mapping[str, Any]] = ()) -> None:
         self.rows = list(rows)
         self._trainings = {(c["agent"], c["seed"]): c["training"] for c in costs if "training" in c}
 
-    def training(self, agent: str, seed: int = 0) -> str:
+    def training(self, agent: Agent | str, seed: int = 0) -> str:
         """What a fine-tuning took and left on the disk, in words; empty where it is not known."""
-        done = self._trainings.get((agent, seed))
+        done = self._trainings.get((_name(agent), seed))
         if not done:
             return ""
         return (
@@ -94,26 +96,30 @@ class Outcomes:
 
     def of(
         self,
-        agent: str,
+        agent: Agent | str,
         task: str = "hotpotqa",
-        condition: str = "normal",
+        condition: Condition | str = NORMAL,
         sampled: bool = False,
         seed: int | None = None,
     ) -> list[Outcome]:
-        """An agent's rows: greedy ones, or with `sampled` those drawn at a temperature."""
+        """An agent's rows: greedy ones, or with `sampled` those drawn at a temperature.
+
+        Of all its seeds, or of one. Raises FireActError when there are none.
+        """
+        name = _name(agent)
         found = [
             o
             for o in self.rows
-            if o.agent == agent
+            if o.agent == name
             and o.task == task
-            and o.condition == condition
+            and o.condition == str(condition)
             and (o.temperature > 0) == sampled
             and seed in (None, o.seed)
         ]
         if not found:
             agents = sorted({o.agent for o in self.rows})
             raise FireActError(
-                f"The outcomes hold no rows of {agent!r} on {task} ({condition}). The agents are: "
+                f"The outcomes hold no rows of {name!r} on {task} ({condition}). The agents are: "
                 f"{'; '.join(agents)}."
             )
         return found
@@ -131,28 +137,25 @@ class Outcomes:
         return Line(label, ours, len(questions), values, paper_value, extra)
 
 
-def prompted(model: str, method: str) -> str:
-    """The name of a prompted agent in the study."""
-    return f"{model}, {method}, 2 examples"
+def _name(agent: Agent | str) -> str:
+    return agent if isinstance(agent, str) else agent.name
 
 
-def tuned(model: str, mix: str) -> str:
-    """The name of an agent fine-tuned on one of the four mixes, or on another label."""
-    if mix in MIXES:
-        return f"{model}, {mix} {'+'.join(str(count) for _, count in MIXES[mix])}"
-    return f"{model}, {mix}"
+Sides = tuple[list[Outcome], list[Outcome]]
 
 
-def same_questions(*sides: Sequence[Outcome]) -> list[list[Outcome]]:
-    """Of each side the rows of the questions that all sides have."""
-    asked = set.intersection(*({o.question_id for o in rows} for rows in sides))
-    return [[o for o in rows if o.question_id in asked] for rows in sides]
+def same_questions(before: Sequence[Outcome], after: Sequence[Outcome]) -> Sides:
+    """Of both sides the rows of the questions that both have."""
+    asked = {o.question_id for o in before} & {o.question_id for o in after}
+    one, other = ([o for o in rows if o.question_id in asked] for rows in (before, after))
+    return one, other
 
 
-def common_seeds(*sides: Sequence[Outcome]) -> list[list[Outcome]]:
-    """Of each side the rows of the seeds that all sides have."""
-    seeds = set.intersection(*({o.seed for o in rows} for rows in sides))
-    return [[o for o in rows if o.seed in seeds] for rows in sides]
+def common_seeds(before: Sequence[Outcome], after: Sequence[Outcome]) -> Sides:
+    """Of both sides the rows of the seeds that both have."""
+    seeds = {o.seed for o in before} & {o.seed for o in after}
+    one, other = ([o for o in rows if o.seed in seeds] for rows in (before, after))
+    return one, other
 
 
 def same_seeds(rows: Sequence[Outcome]) -> list[Outcome]:

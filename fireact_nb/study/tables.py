@@ -6,9 +6,12 @@ Reads outcomes and the paper's numbers; runs nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from statistics import fmean, pstdev
 from typing import Any
 
+from ..agent.search import NORMAL
+from ..agent.tasks import TASKS
 from ..analysis.figures import Picture, plot_scores, with_alt
 from ..analysis.outcomes import Outcome
 from ..analysis.selection import (
@@ -20,78 +23,37 @@ from ..analysis.selection import (
 )
 from ..analysis.statistics import paired_difference
 from . import paper
-from .grid import MAIN, MIXES, NOISE, STUDENTS, TEMPERATURE
-from .results import (
-    TASKS,
-    Claim,
-    Line,
-    Outcomes,
-    Table,
-    common_seeds,
-    prompted,
-    same_questions,
-    same_seeds,
-    tuned,
-)
+from .grid import MAIN, MIXES, NOISE, SIZES, STUDENTS, TEMPERATURE, UNFILTERED, prompted, tuned
+from .results import Claim, Line, Outcomes, Table, common_seeds, same_questions, same_seeds
 
 
 def study_tables(rows: Iterable[Outcome], costs: Iterable[Mapping[str, Any]] = ()) -> list[Table]:
     """Every table and figure of the paper, from the study's outcomes and costs."""
     outcomes = Outcomes(rows, costs)
-    makers = (
-        table_prompting,
-        table_tuning,
-        table_robustness,
-        table_kinds,
-        table_scaling,
-        table_mixes,
-        table_selection,
-        table_tasks,
-        table_masks,
-    )
-    return [table for maker in makers for table in maker(outcomes)]
+    return [table for make in TABLES for table in make(outcomes)]
+
+
+_METHODS = {"io": "IO", "cot": "CoT", "react": "ReAct", "reflexion": "Reflexion"}
+_BEFORE = {"cot": "io", "react": "cot", "reflexion": "react"}  # what each method is compared with
 
 
 def table_prompting(o: Outcomes) -> list[Table]:
-    """Table 1: IO, CoT and ReAct prompting."""
+    """Table 1: IO, CoT and ReAct prompting; of the teacher Reflexion, too."""
     lines, claims = [], []
     for model in ("teacher", *STUDENTS):
         theirs = paper.PROMPTING.get({"teacher": "GPT-4", MAIN: "GPT-3.5"}.get(model, ""), {})
-        methods = ("io", "cot", "react", "reflexion") if model == "teacher" else tuple(_METHODS)
-        for method in methods:
-            lines.append(
-                o.line(
-                    f"{model}, {_METHODS.get(method, 'Reflexion')}",
-                    o.of(prompted(model, method)),
-                    theirs.get(method),
-                )
-            )
-            if method in ("io", "reflexion"):
+        for method, word in _METHODS.items():
+            if method == "reflexion" and model != "teacher":
                 continue
-            before = {"cot": "io", "react": "cot"}[method]
-            gain = theirs[method] - theirs[before] if theirs else None
-            claims.append(
-                Claim(
-                    f"{model}: {_METHODS[method]} minus {_METHODS[before]}",
-                    gain,
-                    paired_difference(o.of(prompted(model, before)), o.of(prompted(model, method))),
-                )
-            )
-        if model == "teacher":
-            claims.append(
-                Claim(
-                    "teacher: Reflexion minus ReAct",
-                    None,
-                    paired_difference(
-                        o.of(prompted(model, "react")), o.of(prompted(model, "reflexion"))
-                    ),
-                )
-            )
+            rows, before = o.of(prompted(model, method)), _BEFORE.get(method)
+            lines.append(o.line(f"{model}, {word}", rows, theirs.get(method)))
+            if before:
+                difference = paired_difference(o.of(prompted(model, before)), rows)
+                gain = theirs[method] - theirs[before] if method in theirs else None
+                text = f"{model}: {word} minus {_METHODS[before]}"
+                claims.append(Claim(text, gain, difference))
     source = "paper, Table 1: the teacher beside GPT-4, the main student beside GPT-3.5"
     return [Table("Prompting: IO, CoT, ReAct", source, tuple(lines), tuple(claims))]
-
-
-_METHODS = {"io": "IO", "cot": "CoT", "react": "ReAct"}
 
 
 def table_tuning(o: Outcomes) -> list[Table]:
@@ -150,24 +112,28 @@ def table_robustness(o: Outcomes) -> list[Table]:
     """Table 3: cost, a noisy tool and Bamboogle, prompted and fine-tuned."""
     few, react, both = prompted(MAIN, "react"), tuned(MAIN, "react"), tuned(MAIN, "react+cot")
     lines, claims = [], []
-    for condition in ("normal", *NOISE, "bamboogle"):
-        where = ("bamboogle", "normal") if condition == "bamboogle" else ("hotpotqa", condition)
-        theirs = paper.ROBUSTNESS[condition]
+    places = [(str(condition), "hotpotqa", condition) for condition in (NORMAL, *NOISE)]
+    for title, task, condition in (*places, ("bamboogle", "bamboogle", NORMAL)):
+        theirs = paper.ROBUSTNESS[title]
         for label, agent, value in (
             ("prompted", few, theirs[0]),
             ("fine-tuned on ReAct", react, theirs[1]),
             ("fine-tuned on ReAct + CoT", both, None),
         ):
-            rows = same_seeds(o.of(agent, *where))
-            lines.append(o.line(f"{condition}: {label}", rows, value, _cost(rows)))
+            rows = same_seeds(o.of(agent, task, condition))
+            lines.append(o.line(f"{title}: {label}", rows, value, _cost(rows)))
         claims.append(
             Claim(
-                f"{condition}: fine-tuned minus prompted",
+                f"{title}: fine-tuned minus prompted",
                 theirs[1] - theirs[0],
-                paired_difference(o.of(few, *where), same_seeds(o.of(react, *where))),
+                paired_difference(
+                    o.of(few, task, condition), same_seeds(o.of(react, task, condition))
+                ),
             )
         )
+    calm = paper.ROBUSTNESS["normal"]
     for condition in NOISE:
+        rough = paper.ROBUSTNESS[str(condition)]
         claims += [
             Claim(
                 f"{label}: {condition} minus normal",
@@ -179,8 +145,8 @@ def table_robustness(o: Outcomes) -> list[Table]:
                 ),
             )
             for label, agent, value in (
-                ("prompted", few, paper.ROBUSTNESS[condition][0] - 31.4),
-                ("fine-tuned on ReAct", react, paper.ROBUSTNESS[condition][1] - 39.2),
+                ("prompted", few, rough[0] - calm[0]),
+                ("fine-tuned on ReAct", react, rough[1] - calm[1]),
                 ("fine-tuned on ReAct + CoT", both, None),
             )
         ]
@@ -191,8 +157,8 @@ def table_robustness(o: Outcomes) -> list[Table]:
 
 def table_kinds(o: Outcomes) -> list[Table]:
     """LoRA, QLoRA and full fine-tuning."""
-    agents = {"LoRA": tuned(MAIN, "react"), "QLoRA (NF4)": f"{MAIN}, react 500, qlora",
-              "full": f"{MAIN}, react 500, full"}  # fmt: skip
+    agents = {"LoRA": tuned(MAIN, "react"), "QLoRA (NF4)": tuned(MAIN, "react", "qlora"),
+              "full": tuned(MAIN, "react", "full")}  # fmt: skip
     rows = {name: same_seeds(o.of(agent)) for name, agent in agents.items()}
     theirs = dict(zip(("LoRA", "full"), paper.LORA_AND_FULL, strict=True))
     lines = tuple(
@@ -210,12 +176,11 @@ def table_kinds(o: Outcomes) -> list[Table]:
 
 def table_scaling(o: Outcomes) -> list[Table]:
     """Figure 3: how many trajectories are enough."""
-    sizes = (100, 200, 500, 1000)
-    rows = {n: same_seeds(o.of(f"{MAIN}, react {n}")) for n in sizes}
-    lines = tuple(o.line(f"{n} trajectories", rows[n], paper.SCALING.get(n)) for n in sizes)
+    rows = {n: same_seeds(o.of(tuned(MAIN, "react", count=n))) for n in SIZES}
+    lines = tuple(o.line(f"{n} trajectories", rows[n], paper.SCALING.get(n)) for n in SIZES)
     claims = tuple(
         Claim(f"{b} minus {a} trajectories", None, paired_difference(rows[a], rows[b]))
-        for a, b in zip(sizes, sizes[1:], strict=False)
+        for a, b in pairwise(SIZES)
     )
     return [Table("Data scaling", "paper, Figure 3, read off coarsely: GPT-3.5 near 35 at 100, "
                   "little gain past 200; Llama needs more", lines, claims)]  # fmt: skip
@@ -266,7 +231,7 @@ def table_selection(o: Outcomes) -> list[Table]:
         f"{MAIN}, fine-tuned on ReAct, on CoT and on Reflexion": (
             {
                 m: o.of(tuned(MAIN, m), seed=0)
-                for m in ("react", "cot 187", "reflexion 47")
+                for m in ("react", "cot", "reflexion")
             },
             o.of(tuned(MAIN, "react"), sampled=True),
         ),
@@ -315,9 +280,10 @@ def table_tasks(o: Outcomes) -> list[Table]:
     claims = []
     for task in TASKS:
         for before, after in pairs:
-            theirs = [paper.MULTI_TASK.get(name, {}).get(task) for name in (before, after)]
-            gain = theirs[1] - theirs[0] if None not in theirs else None
+            old, new = (paper.MULTI_TASK.get(name, {}).get(task) for name in (before, after))
+            gain = None if old is None or new is None else new - old
             claims.append(
+                # Equal numbers of the paper, rounded as they are, say no direction.
                 Claim(f"{task}: {after} minus {before}", gain or None,
                       paired_difference(rows[before, task], rows[after, task]))
             )  # fmt: skip
@@ -329,9 +295,9 @@ def table_masks(o: Outcomes) -> list[Table]:
     """What carries loss, and whether failures are filtered out."""
     agents = {
         "loss on the agent's words, failures filtered": tuned(MAIN, "react"),
-        "loss on observations too": f"{MAIN}, react 500, mask all turns",
-        "loss on everything": f"{MAIN}, react 500, mask off",
-        "failures kept": f"{MAIN}, react 500, failures kept",
+        "loss on observations too": tuned(MAIN, "react", "mask all turns"),
+        "loss on everything": tuned(MAIN, "react", "mask off"),
+        "failures kept": tuned(MAIN, "react", UNFILTERED),
     }
     rows = {name: same_seeds(o.of(agent)) for name, agent in agents.items()}
     plain, *others = agents
@@ -345,3 +311,16 @@ def table_masks(o: Outcomes) -> list[Table]:
         "released trajectories are failures"
     )
     return [Table("Masks and failures", source, lines, claims)]
+
+
+TABLES = (
+    table_prompting,
+    table_tuning,
+    table_robustness,
+    table_kinds,
+    table_scaling,
+    table_mixes,
+    table_selection,
+    table_tasks,
+    table_masks,
+)

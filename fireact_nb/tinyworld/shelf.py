@@ -8,8 +8,8 @@ from __future__ import annotations
 import hashlib
 from functools import cache
 
-from ..agent.search import Bm25, Unreliable
-from ..agent.tasks import Question, load_questions
+from ..agent.search import Bm25, Condition, Unreliable
+from ..agent.tasks import Question, find_task, load_questions
 from ..artifacts import shipped
 from ..errors import FireActError
 from ..files import read_text
@@ -17,7 +17,8 @@ from ..files import read_text
 
 def prompt_set(task: str) -> str:
     """The tiny world's prompts for a task; Bamboogle is asked like HotpotQA, as in the paper."""
-    return f"tiny_{task}" if task in ("strategyqa", "mmlu") else "tiny"
+    asked_like = find_task(task).prompts
+    return "tiny" if asked_like == "hotpotqa" else f"tiny_{asked_like}"
 
 
 @cache
@@ -53,9 +54,6 @@ def held_out_questions() -> list[Question]:
     ]
 
 
-def make_search(condition: str, seed: int = 0) -> Bm25 | Unreliable:
-    """The tool under a condition: "normal", "none 0.5" or "random 0.5" (paper, Table 3)."""
-    if condition == "normal":
-        return tiny_search()
-    mode, p = condition.split()
-    return Unreliable(tiny_search(), float(p), mode, seed)  # type: ignore[arg-type]
+def make_search(condition: Condition, seed: int = 0) -> Bm25 | Unreliable:
+    """The tool under a condition (paper, Table 3)."""
+    return condition.apply(tiny_search(), seed)

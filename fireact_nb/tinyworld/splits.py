@@ -150,7 +150,7 @@ def make_questions(puzzles: Mapping[str, list[Puzzle]], task: str) -> dict[str, 
                 split=split,
                 type=_type_of(task, p),
                 head=p.head,
-                meta={"options": list(p.options)} if p.options else {},
+                options=p.options,
             )
             for i, p in enumerate(puzzles[split])
         ]

@@ -175,7 +175,7 @@ def test_the_salt_tells_occasions_apart() -> None:
 
 def test_the_reflexion_cue_opens_rounds_six_and_ten_and_no_other() -> None:
     prompt = load_prompt("reflexion")
-    cues = dict(prompt.cues or {})
+    cues = dict(prompt.cues)
     assert set(cues) == {6, 10}
     trajectory, requests = run([" More.\nAction: search[Rain]"], prompt)
     openings = {n: request.prefix for n, request in enumerate(requests, 1) if request.prefix}
@@ -221,9 +221,8 @@ def test_read_answer_wants_the_word_at_the_start_of_a_line() -> None:
 
 
 def test_multiple_choice_is_scored_with_its_options() -> None:
-    question = Question(
-        "m1", "Pick.", "B", "mmlu", "dev", meta={"options": ["Rome", "Paris", "Bonn", "Oslo"]}
-    )
+    options = ("Rome", "Paris", "Bonn", "Oslo")
+    question = Question("m1", "Pick.", "B", "mmlu", "dev", options=options)
     trajectory, _ = run(["Answer: Paris"], load_prompt("io"), question=question)
     assert trajectory.correct
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from fireact_nb.agent import prompting
 from fireact_nb.agent.prompting import FOLDER, METHODS, Prompt, load_prompt, parse_prompt
 from fireact_nb.agent.tasks import TASKS, Question, normalize_answer, score
 from fireact_nb.agent.trajectory import OBSERVATION, Message, Trajectory, parse_messages
@@ -52,6 +51,10 @@ def test_these_are_all_the_prompt_files():
     assert set(METHODS) == {*PROMPTED, "fireact"}
 
 
+def test_the_methods_that_answer_in_one_turn():
+    assert [m for m in METHODS if Prompt(m, "any").one_turn] == ["io", "cot"]
+
+
 def test_every_task_has_its_set():
     assert {task: prompt_set(task) for task in TASKS} == {
         "hotpotqa": "tiny",
@@ -73,7 +76,7 @@ def test_two_examples_that_end_with_an_answer(name, method):
         assert len(trajectory.steps) <= 11
         last = trajectory.steps[-1]
         assert last.observation is None
-        if method in ("io", "cot"):
+        if prompt.one_turn:
             assert trajectory.rounds == 1
             assert last.text.startswith("Answer: " if method == "io" else "Thought: ")
             assert last.text.splitlines()[-1].startswith("Answer: ")
@@ -108,9 +111,8 @@ def test_tiny_examples_are_training_questions_with_their_gold_answers(task, meth
     shown = examples(load_prompt(method, prompt_set(task)))
     for trajectory in shown:
         question, said = train[trajectory.question], final_answer(trajectory)
-        options = question.meta.get("options", ())
-        assert score(task, said, question.answer, options), (said, question)
-        assert said in (options or [question.answer])
+        assert score(task, said, question.answer, question.options), (said, question)
+        assert said in (question.options or [question.answer])
     assert len({final_answer(t) for t in shown}) == 2, "no answer is the example of all"
 
 
@@ -179,7 +181,7 @@ def test_digest_changes_with_content_alone():
         replace(prompt, messages=prompt.messages[::-1]),
         replace(prompt, cues={**prompt.cues, 6: "Other."}),
         replace(prompt, cues={7: prompt.cues[6], 10: prompt.cues[10]}),
-        replace(prompt, cues=None),
+        replace(prompt, cues={}),
     ]
     assert len({prompt.digest, *(p.digest for p in changed)}) == len(changed) + 1
     shipped = {load_prompt(method, name).digest for name, method in SHIPPED}
@@ -239,10 +241,9 @@ def test_unknown_set_names_the_sets():
         load_prompt("react", "tyni")
 
 
-def test_a_set_without_the_method(tmp_path, monkeypatch):
+def test_a_set_without_the_method(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "react.txt").write_text(EXAMPLE, encoding="utf-8")
-    monkeypatch.setattr(prompting, "FOLDER", tmp_path)
-    assert len(load_prompt("react", "mine").messages) == 2
+    assert len(load_prompt("react", "mine", tmp_path).messages) == 2
     with pytest.raises(FireActError, match="no prompt file cot.txt in the set 'mine'"):
-        load_prompt("cot", "mine")
+        load_prompt("cot", "mine", tmp_path)

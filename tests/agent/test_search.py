@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fireact_nb.agent.search import NOTHING, Bm25, Unreliable
+from fireact_nb.agent.search import NORMAL, NOTHING, Bm25, Condition
+from fireact_nb.errors import FireActError
 from fireact_nb.tinyworld.shelf import tiny_search
 
 PASSAGES = [
@@ -105,19 +106,20 @@ def words(text: str) -> set[str]:
     return set(re.findall(r"\w+", text)) - {"to"}
 
 
-# -- Unreliable ---------------------------------------------------------------------------------
+# -- conditions ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", ["none", "random"])
 def test_never_failing_is_the_tool_itself(tool, mode):
-    search = Unreliable(tool, p=0, mode=mode)
+    search = Condition(mode, 0).apply(tool)
     for query in [*QUERIES[:50], "żółć", "nobody", ""]:
         assert search.search(query, "s") == tool.search(query)
+    assert NORMAL.apply(tool, 5) is tool
 
 
 def test_always_failing(tool):
-    assert {Unreliable(tool, 1, "none").search(q) for q in QUERIES} == {NOTHING}
-    said = {Unreliable(tool, 1, "random").search(q) for q in QUERIES}
+    assert {Condition("none", 1).apply(tool).search(q) for q in QUERIES} == {NOTHING}
+    said = {Condition("random", 1).apply(tool).search(q) for q in QUERIES}
     assert said == set(PASSAGES)
 
 
@@ -126,38 +128,61 @@ def test_always_failing(tool):
 def test_fails_as_often_as_it_says(tool, mode, p):
     """Within four standard deviations of the binomial; a random passage may be the right one."""
     answer = tool.search("Ada Situs")
-    search = Unreliable(tool, p, mode, seed=3)
+    search = Condition(mode, p).apply(tool, seed=3)
     missed = sum(search.search(q) != answer for q in QUERIES)
     share = p if mode == "none" else p * (1 - 1 / len(PASSAGES))
     assert abs(missed - 400 * share) < 4 * (400 * share * (1 - share)) ** 0.5
 
 
 def test_the_dice_are_seed_salt_and_query(tool):
+    half = Condition("random", 0.5)
+
     def dice(seed: int, salt: str) -> list[str]:
-        search = Unreliable(tool, 0.5, "random", seed)
+        search = half.apply(tool, seed)
         return [search.search(q, salt) for q in QUERIES[:60]]
 
     first = dice(0, "q1/0/1")
     assert dice(0, "q1/0/1") == first
     assert dice(1, "q1/0/1") != first
     assert dice(0, "q1/0/2") != first
-    assert Unreliable(tool, 0.5, "random").search(QUERIES[7], "q1/0/1") == first[7], (
+    assert half.apply(tool).search(QUERIES[7], "q1/0/1") == first[7], (
         "an answer must not depend on the searches before it"
     )
 
 
-def test_the_name_tells_the_condition(tool):
-    assert Unreliable(tool).name == "seven passages, none with p=0.5"
-    assert Unreliable(tool, 1, "random").name == "seven passages, random with p=1"
+def test_the_dice_are_those_of_the_shipped_episodes(tool):
+    """Drawn before a condition was a value of its own."""
+    search = Condition("random", 0.5).apply(tool, 3)
+    places = [PASSAGES.index(search.search(q, "q1/0/0/1")) for q in QUERIES[:12]]
+    assert places == [2, 5, 2, 0, 2, 2, 2, 2, 2, 2, 2, 2]
+
+
+def test_the_tools_name_tells_the_condition(tool):
+    assert Condition("none", 0.5).apply(tool).name == "seven passages, none with p=0.5"
+    assert Condition("random", 1).apply(tool).name == "seven passages, random with p=1"
+    assert NORMAL.apply(tool).name == "seven passages"
+
+
+@pytest.mark.parametrize("text", ["normal", "none 0.5", "random 0.5", "none 0.3", "random 1"])
+def test_a_condition_is_read_back_from_its_text(text):
+    assert str(Condition.parse(text)) == text
+    assert (Condition.parse(text) == NORMAL) == (text == "normal")
+    assert Condition.parse("none 0.5") == Condition("none", 0.5)
 
 
 @pytest.mark.parametrize("p", [-0.1, 1.01, float("nan"), float("inf")])
-def test_p_is_a_probability(tool, p):
-    with pytest.raises(ValueError, match="not between 0 and 1"):
-        Unreliable(tool, p)
+def test_p_is_a_probability(p):
+    with pytest.raises(FireActError, match="0 to 1"):
+        Condition("none", p)
 
 
-@pytest.mark.parametrize("mode", ["None", "", "off"])
-def test_unknown_mode(tool, mode):
-    with pytest.raises(ValueError, match="'none' or 'random'"):
-        Unreliable(tool, 0.5, mode)
+@pytest.mark.parametrize("mode", ["None", "", "off", "normal"])
+def test_unknown_mode(mode):
+    with pytest.raises(FireActError, match="'none' or 'random'"):
+        Condition(mode, 0.5)
+
+
+@pytest.mark.parametrize("text", ["", "quiet 0.5", "none", "none half", "normal 0.5", "none 2"])
+def test_a_text_that_is_no_condition_is_named(text):
+    with pytest.raises(FireActError, match=f"no condition '{text}'"):
+        Condition.parse(text)

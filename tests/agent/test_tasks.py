@@ -12,15 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fireact_nb.agent.tasks import (
+    TASKS,
     Question,
     exact_match,
     f1_score,
+    find_task,
     load_questions,
     normalize_answer,
     save_questions,
     score,
 )
 from fireact_nb.errors import FireActError
+from fireact_nb.files import content_key
 from fireact_nb.realworld.loaders import load_bamboogle, load_hotpotqa, load_mmlu, load_strategyqa
 
 # -- hotpot_evaluate_v1.py, word for word but for quotes and line breaks --------------------------
@@ -166,12 +169,20 @@ def test_mmlu_without_options_compares_letters():
     assert not score("mmlu", "an apple", "an apple")
 
 
-def test_an_unknown_task_is_named():
-    with pytest.raises(FireActError, match="'trivia'"):
-        score("trivia", "a", "a")
+@pytest.mark.parametrize("ask", [lambda: score("trivia", "a", "a"), lambda: find_task("trivia")])
+def test_an_unknown_task_is_named(ask):
+    with pytest.raises(FireActError, match="'trivia'.*hotpotqa"):
+        ask()
 
 
-@given(st.text(), st.sampled_from(["hotpotqa", "bamboogle", "strategyqa", "mmlu"]))
+def test_a_task_is_asked_with_the_prompts_of_one_of_its_form():
+    for name, task in TASKS.items():
+        assert task.name == name and find_task(name) is task
+        assert find_task(task.prompts).form == task.form
+    assert {name for name, task in TASKS.items() if task.prompts != name} == {"bamboogle"}
+
+
+@given(st.text(), st.sampled_from(list(TASKS)))
 def test_score_never_raises(prediction, task):
     score(task, prediction, "A", OPTIONS)
 
@@ -182,11 +193,32 @@ def test_score_never_raises(prediction, task):
 def test_questions_come_back(tmp_path):
     questions = [
         Question("h:1", "Who\u2028was “Ō”?", "x\ny", "hotpotqa", "dev", "bridge", head=True),
-        Question("m:1", "Which?\nA. 1", "A", "mmlu", "test", meta={"options": ["1", "2"]}),
+        Question("m:1", "Which?\nA. 1", "A", "mmlu", "test", options=("1", "2"), meta={"x": [1]}),
     ]
     save_questions(tmp_path / "new" / "q.jsonl", questions)
     assert load_questions(tmp_path / "new" / "q.jsonl") == questions
     assert len(set(questions)) == 2  # hashable, for use as keys
+
+
+CHOICE = Question("m:1", "Which?\nA. 1\nB. 2", "A", "mmlu", "test", "year", True, ("1", "2"))
+
+
+def test_a_question_keeps_the_shape_of_which_keys_and_hashes_were_taken():
+    """The two keys were computed when options still stood in `meta`."""
+    plain = Question("h:1", "Who?", "Ada", "hotpotqa", "dev")
+    assert plain.to_dict()["meta"] == {} and CHOICE.to_dict()["meta"] == {"options": ["1", "2"]}
+    keys = [content_key(question.to_dict()) for question in (CHOICE, plain)]
+    assert keys == [
+        "ad3540cc2e5acaa6ecf18e6b43dffa7d77e65faf6dc0f3533d47e1a032c7e144",
+        "e9e69c2efcf5032ab24cdb6cb3e5edbfad679a34f826d850c988c9e8b254f62d",
+    ]
+
+
+def test_options_are_read_from_meta_and_from_beside_it():
+    row = CHOICE.to_dict()
+    assert Question.from_dict(row) == Question.from_dict({**row, "meta": {}, "options": ["1", "2"]})
+    assert Question.from_dict(row) == CHOICE and CHOICE.meta == {}
+    assert row["meta"] == {"options": ["1", "2"]}, "the row itself is left as it was"
 
 
 GOOD = {"id": "1", "question": "q", "answer": "a", "task": "hotpotqa", "split": "dev"}
@@ -201,6 +233,8 @@ GOOD = {"id": "1", "question": "q", "answer": "a", "task": "hotpotqa", "split": 
         (json.dumps(GOOD | {"anser": "x"}), "'anser'"),
         (json.dumps(GOOD | {"task": "trivia"}), "'trivia'"),
         (json.dumps(GOOD | {"head": "yes"}), "'head'"),
+        (json.dumps(GOOD | {"options": "AB"}), "'options'"),
+        (json.dumps(GOOD | {"meta": {"options": [1, 2]}}), "'options'"),
         (json.dumps(GOOD), "repeats"),
         (json.dumps(GOOD)[:-20], "breaks off"),
         ("[1]", "object"),
@@ -274,7 +308,7 @@ def test_mmlu(tmp_path):
     (question,) = load_mmlu(tmp_path)
     assert question.question == "How, then?\nA. 1\nB. 2\nC. 3, or 4\nD. 5"
     assert (question.answer, question.type, question.split) == ("C", "queue_theory", "dev")
-    assert score("mmlu", "3, or 4", question.answer, question.meta["options"])
+    assert score("mmlu", "3, or 4", question.answer, question.options)
     path.write_text("How?,1,2,3,4,E\n", encoding="utf-8")
     with pytest.raises(FireActError, match="line 1.*'E'"):
         load_mmlu(tmp_path)

@@ -43,7 +43,7 @@ def test_outcome_of_scores_by_the_rule_of_the_task():
     assert OUTCOME.f1 == pytest.approx(2 / 3)
     assert (OUTCOME.rounds, OUTCOME.searches, OUTCOME.state, OUTCOME.seed) == (2, 1, "finished", 3)
     assert OUTCOME.trajectory_id == "q1/react/tiny/3.0"
-    choice = Question("q1", "Which?", "B", "mmlu", "dev", meta={"options": ["dog", "cat"]})
+    choice = Question("q1", "Which?", "B", "mmlu", "dev", options=("dog", "cat"))
     row = outcome_of(replace(TRAJECTORY, answer="Cat"), choice, "s", "m", "react", "n", "p")
     assert (row.correct, row.f1) == (True, 1.0)
     lost = replace(TRAJECTORY, answer=None, state="context full")

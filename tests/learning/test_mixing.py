@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fireact_nb.agent.sources import Source, load_source
 from fireact_nb.agent.tasks import Question
 from fireact_nb.agent.trajectory import Step, Trajectory
 from fireact_nb.errors import FireActError
-from fireact_nb.learning.mixing import check_leaks, mix, share_out
+from fireact_nb.learning.mixing import Mix, check_leaks, mix, share_out
 from fireact_nb.tinyworld.shelf import tiny_questions
 
 HELD_OUT = tuple(tiny_questions("dev") + tiny_questions("test"))
@@ -86,6 +87,33 @@ def test_one_group_is_drawn_alike_in_every_mix():
     alone = mix({"react": REACT}, {"react": 20}, seed=5)
     together = mix(GROUPS, {"react": 20, "cot": 7}, seed=5)
     assert set(mixed_keys(alone)) < set(mixed_keys(together))
+
+
+REACT_PART = Mix(((Source("hotpotqa", "react"), 500),))
+BOTH = REACT_PART + Mix(((Source("hotpotqa", "cot"), 187),))
+
+
+def test_a_planned_mix_tells_its_sources_counts_and_sizes():
+    assert BOTH.sources == (Source("hotpotqa", "react"), Source("hotpotqa", "cot"))
+    assert BOTH.counts == {"hotpotqa react": 500, "hotpotqa cot": 187}
+    assert (REACT_PART.sizes, BOTH.sizes, BOTH.of_size(150).sizes) == ("500", "500+187", "109+41")
+    assert BOTH.of_size(150).counts == share_out(BOTH.counts, 150)
+    assert BOTH.of_size(687) == BOTH
+
+
+def test_what_the_shipped_adapters_learnt_from_is_drawn_again():
+    """Drawn when a mix was still pairs of a text and a number."""
+    small = BOTH.of_size(150)
+    pools = {source.name: load_source(source) for source in small.sources}
+    drawn = [t.id.rsplit("/", 2)[0] for t in mix(pools, small.counts, seed=1)]
+    assert len(drawn) == 150 and drawn[:6] == [
+        "hotpotqa-train-0616/react",
+        "hotpotqa-train-0138/cot",
+        "hotpotqa-train-0984/react",
+        "hotpotqa-train-0117/cot",
+        "hotpotqa-train-1236/react",
+        "hotpotqa-train-0111/react",
+    ]
 
 
 @given(st.integers(0, 60), st.integers(0, 30), st.integers(0, 9))

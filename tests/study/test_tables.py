@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
-from html.parser import HTMLParser
 from statistics import fmean
 
 import pytest
 from doubles import study_rows
 
-from fireact_nb.analysis import selection, statistics
+from fireact_nb.agent.search import NORMAL
 from fireact_nb.analysis.outcomes import Outcome
-from fireact_nb.analysis.statistics import Interval
 from fireact_nb.errors import FireActError
-from fireact_nb.study import paper, results
+from fireact_nb.study import paper
 from fireact_nb.study.grid import MAIN, NOISE, SEEDS, STUDENTS, VARIANT_SEEDS, agents
-from fireact_nb.study.rendering import render_table, render_tables, show_table
-from fireact_nb.study.results import Claim, Line, Table
-from fireact_nb.study.tables import study_tables
+from fireact_nb.study.results import Outcomes, Table
+from fireact_nb.study.tables import TABLES, study_tables
 
 ROWS = study_rows(lambda agent, play: 0.2 + len(agent.label) % 7 / 10)
+FEW = study_rows(questions=4)
 COSTS = [
     {
         "agent": agent.name,
@@ -34,21 +31,13 @@ COSTS = [
         },
     }
     for agent in agents()
-    if agent.parts
+    if agent.tuning
 ]
 
 
 @pytest.fixture(scope="module")
 def study() -> list[Table]:
     return study_tables(ROWS, COSTS)
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bootstraps of few draws, where their intervals do not matter."""
-    exact = statistics.paired_bootstrap
-    for module in (statistics, selection, results):
-        monkeypatch.setattr(module, "paired_bootstrap", lambda a, b, *_: exact(a, b, 5))
 
 
 def find(study: list[Table], title: str) -> Table:
@@ -163,8 +152,14 @@ def test_table_2_tuning(study):
     )
 
 
-def test_a_gain_from_nothing_has_no_percentage(quick):
-    rows = study_rows(lambda agent, play: float(bool(agent.parts)), questions=4)
+def test_the_differences_of_a_table_are_the_papers_as_shares(study):
+    rows = find(study, TUNING).differences
+    assert [text for text, _, _ in rows] == [f"{m}: fine-tuned minus prompted" for m in STUDENTS]
+    assert rows[0][2] == pytest.approx(0.114)
+
+
+def test_a_gain_from_nothing_has_no_percentage():
+    rows = study_rows(lambda agent, play: float(bool(agent.tuning)), questions=4)
     for line in find(study_tables(rows), TUNING).lines[1::2]:
         assert line.ours.value == 1 and "(paper +" in line.extra
         assert not re.search(r"\d{5,}%", line.extra), line.extra
@@ -200,8 +195,8 @@ def test_lora_qlora_and_full(study):
     assert [line.extra for line in table.lines] == [words] * 3
 
 
-def test_without_costs_nothing_is_said_of_them(quick):
-    assert {line.extra for line in find(study_tables(ROWS), KINDS).lines} == {""}
+def test_without_costs_nothing_is_said_of_them():
+    assert {line.extra for line in find(study_tables(FEW), KINDS).lines} == {""}
 
 
 def test_figure_3_scaling(study):
@@ -323,7 +318,7 @@ def expected_lines() -> dict[tuple[str, str], list[Outcome]]:
         lines[TUNING, f"{model}, fine-tuned"] = played(f"{model}, react 500")
         for mix, label in mixes.items():
             lines[f"Mixing methods: {model}", mix] = played(f"{model}, {label}")
-    for condition in ("normal", *NOISE, "bamboogle"):
+    for condition in ("normal", "none 0.5", "random 0.5", "bamboogle"):
         where = ("bamboogle",) if condition == "bamboogle" else ("hotpotqa", condition)
         for who, label in (
             ("prompted", "react, 2 examples"),
@@ -387,7 +382,7 @@ def test_every_line_is_the_plain_mean_of_its_rows(study):
          "random 0.5: fine-tuned on ReAct"),
         (KINDS, "full minus LoRA", "LoRA", "full"),
         (SCALING, "1000 minus 500 trajectories", "500 trajectories", "1000 trajectories"),
-        (f"Mixing methods: {MAIN}", f"{MAIN}: all minus react", "react", "all"),
+        ("Mixing methods: student_code", "student_code: all minus react", "react", "all"),
         (TASKS, "mmlu: multi-task + cot minus io prompting", "mmlu: io prompting",
          "mmlu: multi-task + cot"),
         (MASKS, "failures kept minus the standard", "loss on the agent's words, failures filtered",
@@ -427,89 +422,38 @@ def test_a_mix_is_compared_with_react_of_the_same_seeds(study, model):
         assert claim.ours.value == pytest.approx(means[1] - means[0])
 
 
-def test_seeds_are_averaged_by_question_before_the_interval(quick):
-    """Two seeds that answer alike tell no more than one: n counts questions."""
-    rows = played("student, react 500", seeds=(0,))
-    twice = [*rows, *(replace(o, seed=1) for o in rows)]
-    one, two = (results.Outcomes([]).line("x", some) for some in (rows, twice))
-    assert (two.ours, two.n) == (one.ours, one.n) == (one.ours, 40)
-    assert two.seeds == one.seeds * 2
-
-
 # -- verdicts -----------------------------------------------------------------------------------
-
-UP, DOWN = Interval(0.05, 0.01, 0.09), Interval(-0.05, -0.09, -0.01)
-
-
-@pytest.mark.parametrize(
-    ("said", "ours", "verdict"),
-    [
-        (2.0, UP, "agrees"),
-        (-2.0, DOWN, "agrees"),
-        (2.0, DOWN, "disagrees"),
-        (-2.0, UP, "disagrees"),
-        (2.0, Interval(0.05, -0.001, 0.1), "not resolved"),
-        (-2.0, Interval(0.05, -0.001, 0.1), "not resolved"),
-        (2.0, Interval(0.05, 0.0, 0.1), "not resolved"),
-        (2.0, Interval(-0.05, -0.1, 0.0), "not resolved"),
-        (2.0, Interval(0, 0, 0), "not resolved"),
-        (None, UP, "up"),
-        (None, DOWN, "down"),
-        (None, Interval(0.05, -0.001, 0.1), "not resolved"),
-    ],
-)
-def test_a_verdict_is_read_off_the_interval_and_its_sign(said, ours, verdict):
-    assert Claim("b minus a", said, ours).verdict == verdict
-
-
-@pytest.mark.parametrize(
-    ("sign", "ours", "verdict"),
-    [
-        (1, UP, "agrees"),
-        (-1, DOWN, "agrees"),
-        (1, DOWN, "disagrees"),
-        (-1, UP, "disagrees"),
-        (1, Interval(0.05, -0.001, 0.1), "not resolved"),
-        (0, UP, "up"),
-    ],
-)
-def test_a_direction_of_unknown_size_is_judged_alike(sign, ours, verdict):
-    assert Claim("b minus a", None, ours, sign).verdict == verdict
 
 
 def verdicts(rate: Callable) -> dict[str, str]:
-    return {c.text: c.verdict for t in study_tables(study_rows(rate)) for c in t.claims}
+    """Of few questions, for all rates here are 0 or 1."""
+    rows = study_rows(rate, questions=4)
+    return {c.text: c.verdict for t in study_tables(rows) for c in t.claims}
 
 
-def test_plain_effects_agree_disagree_or_are_not_resolved(quick):
+def test_plain_effects_agree_disagree_or_are_not_resolved():
     """Each of two worlds is the other turned round; what is alike in both is not resolved."""
-
-    def helped(agent, play):
-        return float(bool(agent.parts))
-
-    def harmed(agent, play):
-        return float(not agent.parts)
-
+    helped = verdicts(lambda agent, play: float(bool(agent.tuning)))
+    harmed = verdicts(lambda agent, play: float(not agent.tuning))
     for model in STUDENTS:
         text = f"{model}: fine-tuned minus prompted"
-        assert (verdicts(helped)[text], verdicts(harmed)[text]) == ("agrees", "disagrees")
-    there = verdicts(helped)
-    assert there["mmlu: multi-task + cot minus io prompting"] == "disagrees"
-    assert there["strategyqa: multi-task + cot minus io prompting"] == "up"
-    assert verdicts(harmed)["strategyqa: multi-task + cot minus io prompting"] == "down"
-    assert there["full minus LoRA"] == there[f"{MAIN}: CoT minus IO"] == "not resolved"
-    assert there["prompted: none 0.5 minus normal"] == "not resolved"
+        assert (helped[text], harmed[text]) == ("agrees", "disagrees")
+    assert helped["mmlu: multi-task + cot minus io prompting"] == "disagrees"
+    assert helped["strategyqa: multi-task + cot minus io prompting"] == "up"
+    assert harmed["strategyqa: multi-task + cot minus io prompting"] == "down"
+    assert helped["full minus LoRA"] == helped[f"{MAIN}: CoT minus IO"] == "not resolved"
+    assert helped["prompted: none 0.5 minus normal"] == "not resolved"
 
 
-def test_adding_cot_is_judged_by_each_models_counterpart(quick):
+def test_adding_cot_is_judged_by_each_models_counterpart():
     there = verdicts(lambda agent, play: float("react+cot" in agent.label))
     for model in STUDENTS:
         expected = "disagrees" if model.endswith("_code") else "agrees"
         assert there[f"{model}: react+cot minus react"] == expected
 
 
-def test_noise_is_judged_against_the_same_agent_without_it(quick):
-    there = verdicts(lambda agent, play: float(play.condition == "normal"))
+def test_noise_is_judged_against_the_same_agent_without_it():
+    there = verdicts(lambda agent, play: float(play.condition == NORMAL))
     for condition in NOISE:
         assert there[f"prompted: {condition} minus normal"] == "agrees"
         assert there[f"fine-tuned on ReAct: {condition} minus normal"] == "agrees"
@@ -517,238 +461,26 @@ def test_noise_is_judged_against_the_same_agent_without_it(quick):
         assert there[f"{condition}: fine-tuned minus prompted"] == "not resolved"
 
 
-# -- in words -----------------------------------------------------------------------------------
-
-
-def cells(row: str) -> list[str]:
-    assert row.startswith("|") and row.endswith("|"), row
-    return [cell.strip() for cell in row[1:-1].split("|")]
-
-
-def blocks(text: str) -> list[list[list[str]]]:
-    """The Markdown tables of a text, as cells."""
-    found: list[list[list[str]]] = [[]]
-    for line in text.split("\n"):
-        if line.startswith("|"):
-            found[-1].append(cells(line))
-        elif found[-1]:
-            found.append([])
-    return [block for block in found if block]
-
-
-def test_all_of_it_renders_as_markdown_tables(study):
-    text = render_tables(study, "shipped (1a2b3c4d)")
-    assert "Ours: shipped (1a2b3c4d). The paper's: as reported" in text
-    assert text.endswith("|\n") and not text.endswith("\n\n")
-    titles = [line.removeprefix("### ") for line in text.split("\n") if line.startswith("### ")]
-    assert titles == [t.title for t in study]
-    drawn = blocks(text)
-    assert len(drawn) == 2 * len(study)
-    for table, lines, differences in zip(study, drawn[::2], drawn[1::2], strict=True):
-        for block, rows, width in ((lines, table.lines, 6), (differences, table.claims, 4)):
-            assert len(block) == len(rows) + 2
-            assert {len(row) for row in block} == {width}
-            assert set(block[1]) == {"---"}
-        assert [row[0] for row in lines[2:]] == labels(table)
-        assert [row[3] for row in differences[2:]] == [c.verdict for c in table.claims]
-        assert f"Ours beside {table.source}." in text
-    assert not re.search(r"\bnan\b|\binf\b|None\b", text)
-
-
-def test_a_line_and_a_claim_in_words():
-    line = Line("a", Interval(0.4, 0.312, 0.5), 40, (0.375, 0.425), 26.2, "some words")
-    plain = Line("b", Interval(0.25, 0.125, 0.375), 40, (0.25,))
-    table = Table("T", "the paper", (line, plain), (
-        Claim("b minus a", -3, DOWN),
-        Claim("c minus a", None, UP),
-        Claim("d minus a", None, UP, -1),
-        Claim("e minus a", None, UP, 1),
-    ))  # fmt: skip
-    lines, differences = blocks(render_table(table))
-    assert lines[2:] == [
-        ["a", "40.0 [31.2, 50.0]", "37.5, 42.5", "40", "26.2", "some words"],
-        ["b", "25.0 [12.5, 37.5]", "", "40", "", ""],
-    ]
-    assert differences[2:] == [
-        ["b minus a", "-5.0 [-9.0, -1.0]", "-3.0", "agrees"],
-        ["c minus a", "+5.0 [+1.0, +9.0]", "", "up"],
-        ["d minus a", "+5.0 [+1.0, +9.0]", "down", "disagrees"],
-        ["e minus a", "+5.0 [+1.0, +9.0]", "up", "agrees"],
-    ]
-    assert len(blocks(render_table(Table("T", "the paper", (plain,))))) == 1
-
-
-# -- to look at ---------------------------------------------------------------------------------
-
-
-class Page(HTMLParser):
-    """The tables of a page as captions and rows of (tag, scope, text); every tag must be closed."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: set[str] = set()
-        self.captions: list[str] = []
-        self.tables: list[list[list[tuple[str, str | None, str]]]] = []
-        self.text = ""
-        self.feed(html)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.open.append(tag)
-        self.tags.add(tag)
-        if tag == "table":
-            self.tables.append([])
-        elif tag == "tr":
-            self.tables[-1].append([])
-        elif tag in ("th", "td"):
-            self.tables[-1][-1].append((tag, dict(attrs).get("scope"), ""))
-        elif tag == "caption":
-            self.captions.append("")
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        where = self.open[-1] if self.open else ""
-        if where in ("th", "td"):
-            tag, scope, text = self.tables[-1][-1][-1]
-            self.tables[-1][-1][-1] = (tag, scope, text + data)
-        elif where == "caption":
-            self.captions[-1] += data
-        elif where != "style":
-            self.text += data
-
-
-WHOLE = Table(
-    "T",
-    "paper, Table 9",
-    (
-        Line("a", Interval(0.4, 0.312, 0.5), 40, (0.375, 0.425), 26.2, "some words"),
-        Line("b", Interval(0.25, 0.125, 0.375), 40, (0.25,)),
-    ),
-    (
-        Claim("b minus a", -3, DOWN),
-        Claim("c minus a", None, UP, -1),
-        Claim("d minus a", None, UP),
-        Claim("e minus a", None, DOWN),
-        Claim("f minus a", 1, Interval(0.05, -0.001, 0.1)),
-    ),
-)
-
-
-def test_a_table_to_look_at_holds_the_same_cells_as_its_markdown(study):
-    for table in (*study, WHOLE):
-        shown = show_table(table, "measured in this run")
-        lines, differences = Page(shown.html).tables
-        drawn = blocks(shown.text)
-        for seen, said in zip((lines, differences), drawn, strict=True):
-            assert len(seen) == len(said) - 1  # without the rule under the head
-            for row, cells_said in zip(seen[1:], said[2:], strict=True):
-                words = [re.sub("^[✓✗○▲▼] ", "", text) for _, _, text in row]
-                assert [w for w in words if w] == [c for c in cells_said if c]
-        assert show_table(table, "measured in this run") == shown
-
-
-def test_a_table_to_look_at_has_heads_for_each_row_and_column():
-    page = Page(show_table(WHOLE, "shipped (1a2b)").html)
-    assert page.tags == {"style", "section", "h4", "div", "table", "caption", "thead", "tbody",
-                         "tr", "th", "td"}  # fmt: skip
-    assert len(page.captions) == len(page.tables) == 2 and all(page.captions)
-    for head, *rows in page.tables:
-        assert {(tag, scope) for tag, scope, _ in head} == {("th", "col")}
-        for row in rows:
-            assert [(tag, scope) for tag, scope, _ in row] == [
-                ("th", "row"),
-                *[("td", None)] * (len(head) - 1),
-            ]
-    assert [text for _, _, text in page.tables[0][0]] == [
-        "", "ours, EM [95%]", "seeds", "n", "paper, as reported", "also"
-    ]  # fmt: skip
-
-
-def test_a_verdict_to_look_at_has_a_word_and_a_mark_of_its_own():
-    last = [row[-1][2] for row in Page(show_table(WHOLE, "shipped").html).tables[1][1:]]
-    assert last == ["✓ agrees", "✗ disagrees", "▲ up", "▼ down", "○ not resolved"]
-
-
-def test_a_table_says_where_both_sides_come_from():
-    shown = show_table(WHOLE, "shipped (1a2b)")
-    note = (
-        "Ours: shipped (1a2b). Beside it: paper, Table 9. The paper's numbers are as reported, "
-        "from another world with other models: compare directions, not numbers."
-    )
-    assert note in Page(shown.html).text and note in shown.text
-    assert shown.text.startswith(render_table(WHOLE))
-
-
-def test_empty_columns_are_left_out():
-    bare = Table("T", "no table", (WHOLE.lines[1],), (Claim("d minus a", None, UP),))
-    page = Page(show_table(bare, "measured in this run").html)
-    assert [[text for _, _, text in table[0]] for table in page.tables] == [
-        ["", "ours, EM [95%]", "n"],
-        ["difference, paired", "ours, points [95%]", "does it agree?"],
-    ]
-    assert "as reported" not in page.text
-    assert len(Page(show_table(replace(bare, claims=()), "shipped").html).tables) == 1
-
-
-def test_a_table_to_look_at_trusts_no_text():
-    bad = '<script>alert("x")</script>'
-    line, claim = (replace(x[0], **{y: bad}) for x, y in (
-        (WHOLE.lines, "label"), (WHOLE.claims, "text")
-    ))  # fmt: skip
-    table = Table(bad, bad, (replace(line, extra=bad),), (claim,))
-    html = show_table(table, bad).html
-    assert "<script" not in html and 'aria-label="&lt;script&gt;' in html
-    page = Page(html)
-    assert [table[1][0][2] for table in page.tables] == [bad, bad]
-
-
-def test_the_differences_of_a_table_are_rows_of_a_figure(study):
-    from fireact_nb.analysis.figures import plot_differences
-
-    assert WHOLE.differences == [
-        ("b minus a", DOWN, -0.03),
-        ("c minus a", UP, None),
-        ("d minus a", UP, None),
-        ("e minus a", DOWN, None),
-        ("f minus a", Interval(0.05, -0.001, 0.1), 0.01),
-    ]
-    rows = find(study, TUNING).differences
-    assert [row[0] for row in rows] == [f"{m}: fine-tuned minus prompted" for m in STUDENTS]
-    assert rows[0][2] == pytest.approx(0.114)
-    alt = plot_differences(rows, "A title", "difference in EM", "shipped").get_label()
-    assert all(text in alt for text, *_ in rows) and "paper, as reported +0.114" in alt
-
-
 # -- what is missing ----------------------------------------------------------------------------
 
-FEW = study_rows(questions=4)
-PLAYS = sorted(
-    {(a.name, p.task, p.condition, p.temperature > 0) for a in agents() for p in a.plays}
-)
+
+def test_every_play_of_the_grid_is_shown():
+    """And nothing else; `Outcomes.of` says which is missing."""
+
+    class Asked(Outcomes):
+        def of(self, agent, task="hotpotqa", condition=NORMAL, sampled=False, seed=None):
+            asked.add((agent.name, task, condition, sampled))
+            return super().of(agent, task, condition, sampled, seed)
+
+    asked: set[tuple] = set()
+    outcomes = Asked(FEW)
+    for make in TABLES:
+        assert make(outcomes)
+    plays = [(a, p) for a in agents() for p in a.plays]
+    assert asked == {(a.name, p.task, p.condition, p.temperature > 0) for a, p in plays}
 
 
-def test_the_whole_of_the_few_rows_is_enough(quick):
-    assert study_tables(FEW)
-
-
-@pytest.mark.parametrize(("agent", "task", "condition", "sampled"), PLAYS)
-def test_a_missing_play_is_named_for_every_play_of_the_grid_is_shown(
-    quick, agent, task, condition, sampled
-):
-    def is_it(o: Outcome) -> bool:
-        where = (o.agent, o.task, o.condition, o.temperature > 0)
-        return where == (agent, task, condition, sampled)
-
-    with pytest.raises(FireActError) as caught:
-        study_tables([o for o in FEW if not is_it(o)])
-    assert f"no rows of '{agent}' on {task} ({condition})" in str(caught.value)
-
-
-def test_an_agent_that_is_missing_altogether_is_not_among_those_there_are(quick):
+def test_an_agent_that_is_missing_altogether_is_not_among_those_there_are():
     with pytest.raises(FireActError, match="no rows of 'teacher, cot, 2 examples'") as caught:
         study_tables([o for o in FEW if o.agent != "teacher, cot, 2 examples"])
     there = str(caught.value).partition("The agents are: ")[2]

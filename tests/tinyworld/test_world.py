@@ -338,7 +338,7 @@ def test_searching_for_a_bamboogle_question_does_not_bring_up_its_answer(puzzles
 @pytest.mark.parametrize("split", ["train", "dev", "test"])
 def test_mmlu_accepts_the_letter_and_the_text_of_the_right_option_alone(split):
     for question in tiny_questions(split, task="mmlu"):
-        options = question.meta["options"]
+        options = list(question.options)
         assert options == options_of(question.question)
         for letter, option in zip(LETTERS, options, strict=True):
             for said in (letter, option):
