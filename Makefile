@@ -16,7 +16,7 @@ STAMP := $(VENV)/.installed
 IN_VENV := PATH="$(BIN):$$PATH"
 OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_DATASETS_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: help run smoke test lab book wheelhouse study artifacts clean
+.PHONY: help run smoke check test lab book wheelhouse study artifacts clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -37,8 +37,13 @@ run: $(STAMP) ## execute every notebook, offline, tiny profile, into runs/execut
 smoke: $(STAMP) ## the same at the smallest sizes: does every cell still run?
 	$(IN_VENV) $(OFFLINE) "$(BIN)/fireact-nb" run --smoke
 
-test: $(STAMP) ## ruff check and pytest, network blocked
+check: $(STAMP) ## the two-minute core: ruff, and every test that is not marked slow
 	"$(BIN)/python" -m ruff check .
+	$(IN_VENV) $(OFFLINE) "$(BIN)/python" -m pytest -q -m "not slow"
+
+test: $(STAMP) ## ruff, mypy and every test, network blocked
+	"$(BIN)/python" -m ruff check .
+	"$(BIN)/python" -m mypy
 	$(IN_VENV) $(OFFLINE) "$(BIN)/python" -m pytest
 
 lab: $(STAMP) ## open the notebooks in JupyterLab
@@ -62,7 +67,7 @@ artifacts: $(STAMP) ## remake everything in data/ from its seeds; resumable, man
 	$(IN_VENV) $(OFFLINE) "$(BIN)/fireact-nb" artifacts all
 
 clean: ## remove caches and executed notebooks; the environment and other runs stay
-	rm -rf runs/executed runs/book build dist .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf runs/executed runs/book build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis *.egg-info
 	find . -path "./$(VENV)" -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamp holds the folder the environment was made for: in a copied or moved folder, where its

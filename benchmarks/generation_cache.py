@@ -15,14 +15,16 @@ from fireact_nb.agent.prompting import load_prompt
 from fireact_nb.agent.rollouts import generate
 from fireact_nb.artifacts import shipped
 from fireact_nb.models import local
-from fireact_nb.tinyworld.shelf import tiny_questions, tiny_search
+from fireact_nb.tinyworld import TinyWorld
+
+WORLD = TinyWorld()
 
 
 def play(count: int) -> tuple[float, list[str]]:
     chat = local.LocalChat(shipped("teacher"))
     started = time.monotonic()
     played = generate(
-        tiny_questions("dev", count), load_prompt("react"), chat, tiny_search(), progress=False
+        WORLD.questions("dev", count), load_prompt("react"), chat, WORLD.search(), progress=False
     )
     return time.monotonic() - started, [step.text for t in played for step in t.steps]
 

@@ -137,7 +137,20 @@ def find_origin(name: str, own: str, command: str = "") -> Origin:
 
     `command` is how the learner would make their own; printing a shipped origin tells it.
     """
-    mine = RUNS / own
-    if mine.exists():
-        return Origin(mine, f"your own run ({RUNS.name}/{own})")
-    return Origin(shipped(name), provenance(name), command)
+    return next(iter(find_own(own)), Origin(shipped(name), provenance(name), command))
+
+
+def find_own(*names: str) -> list[Origin]:
+    """Those of the named files that the learner has made in the runs folder, in this order."""
+    return [
+        Origin(RUNS / name, f"your own run ({RUNS.name}/{name})")
+        for name in names
+        if (RUNS / name).exists()
+    ]
+
+
+def find_model(name: str) -> Path:
+    """Where a model lies: a shipped one by its name, any other by its folder."""
+    artifact = read_manifest().get(name)
+    is_shipped = artifact is not None and artifact.path.startswith("models/")
+    return shipped(name) if is_shipped else Path(name)

@@ -1,6 +1,6 @@
-"""The profile a notebook runs under: which models and prompts belong to it.
+"""The profile a notebook runs under: which world is played, and who teaches whom there.
 
-Loads none of them.
+Knows names alone; `lab.open_lab` opens what they stand for.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from .errors import FireActError
 
 @dataclass(frozen=True)
 class Profile:
-    """The models, prompts and sizes a notebook runs with; printed at the top of each run.
+    """World and models of a run; printed at its top.
 
-    `teacher` and `student` name shipped models; `prompts` names a set in `prompts/`.
+    `teacher` and `student` are names of shipped models, or folders.
     """
 
     name: str
+    world: str
     teacher: str
     student: str
-    prompts: str
 
 
-PROFILES = {"tiny": Profile("tiny", teacher="teacher", student="student", prompts="tiny")}
+PROFILES = {"tiny": Profile("tiny", world="tiny", teacher="teacher", student="student")}
 
 
 def load_profile(name: str) -> Profile:

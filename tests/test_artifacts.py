@@ -26,8 +26,9 @@ from fireact_nb.artifacts import (
     stale_links,
 )
 from fireact_nb.errors import FireActError
-from fireact_nb.tinyworld import shelf
-from fireact_nb.tinyworld.shelf import held_out_questions, tiny_questions
+from fireact_nb.tinyworld import TinyWorld, shelf
+
+WORLD = TinyWorld()
 
 
 @pytest.fixture
@@ -204,7 +205,7 @@ def test_questions_of_a_changed_world_are_not_handed_out(chain, monkeypatch):
     (chain / "world" / "pages.txt").write_text("", encoding="utf-8")
     monkeypatch.setattr(shelf, "shipped", lambda name: shipped(name, chain))
     with pytest.raises(FireActError, match="has been changed"):
-        tiny_questions("dev")
+        WORLD.questions("dev")
 
 
 # -- the manifest -------------------------------------------------------------------------------
@@ -233,15 +234,15 @@ def test_the_manifest_is_read_once_for_each_state_of_the_file(chain, tmp_path_fa
 
 
 def test_the_first_questions_of_a_split():
-    dev = tiny_questions("dev")
-    assert tiny_questions("dev", 5) == dev[:5]
-    assert tiny_questions("dev", len(dev)) == dev
+    dev = WORLD.questions("dev")
+    assert WORLD.questions("dev", 5) == dev[:5]
+    assert WORLD.questions("dev", len(dev)) == dev
     assert {q.split for q in dev} == {"dev"}
 
 
 def test_more_questions_than_there_are():
     with pytest.raises(FireActError, match="401 questions were asked .* dev of hotpotqa has 400"):
-        tiny_questions("dev", 401)
+        WORLD.questions("dev", 401)
 
 
 TINY_SPLITS = {
@@ -258,7 +259,7 @@ TINY_SPLITS = {
 )
 def test_unknown_splits_and_tasks_are_told_with_all_there_are(split, task):
     with pytest.raises(FireActError) as caught:
-        tiny_questions(split, task=task)
+        WORLD.questions(split, task=task)
     there = ", ".join(f"{t} {s}" for t, splits in TINY_SPLITS.items() for s in splits)
     assert str(caught.value) == (
         f"The tiny world has no split {split!r} of {task!r}. There are: {there}."
@@ -268,16 +269,16 @@ def test_unknown_splits_and_tasks_are_told_with_all_there_are(split, task):
 @pytest.mark.parametrize("task", TINY_SPLITS)
 def test_every_task_has_its_splits(task):
     for split, count in TINY_SPLITS[task].items():
-        questions = tiny_questions(split, task=task)
+        questions = WORLD.questions(split, task=task)
         assert len(questions) == len({q.id for q in questions}) == count
         assert {(q.task, q.split) for q in questions} == {(task, split)}
-        assert tiny_questions(split, 3, task) == questions[:3]
+        assert WORLD.questions(split, 3, task) == questions[:3]
         with pytest.raises(FireActError, match=f"split {split} of {task} has {count}"):
-            tiny_questions(split, count + 1, task)
+            WORLD.questions(split, count + 1, task)
 
 
 def test_held_out_is_dev_and_test_of_all_tasks_and_nothing_to_train_on():
-    held_out = held_out_questions()
+    held_out = WORLD.held_out()
     assert len(held_out) == 400 + 600 + 200 + 300 + 200 + 300 + 125
     assert Counter((q.task, q.split) for q in held_out) == {
         (task, split): count
@@ -289,7 +290,7 @@ def test_held_out_is_dev_and_test_of_all_tasks_and_nothing_to_train_on():
     assert len(ids) == len(held_out)
     for task, splits in TINY_SPLITS.items():
         if "train" in splits:
-            train = tiny_questions("train", task=task)
+            train = WORLD.questions("train", task=task)
             assert not ids & {q.id for q in train}
             assert not words & {normalize_answer(q.question) for q in train}
 
@@ -313,6 +314,7 @@ import os
 from fireact_nb import artifacts, cli
 from fireact_nb.course import series
 from fireact_nb.study import chain, runner
+
 parse = cli.make_parser().parse_args
 for command in ("run", "study"):
     print(parse([command]).out)

@@ -22,8 +22,9 @@ from fireact_nb.study import chain, grid, runner
 from fireact_nb.study.rendering import render_tables
 from fireact_nb.study.runner import Study
 from fireact_nb.study.tables import study_tables
-from fireact_nb.tinyworld.shelf import tiny_questions
+from fireact_nb.tinyworld import TinyWorld
 
+WORLD = TinyWorld()
 COMMANDS = sorted(cli.COMMANDS)
 SOLVED = Trajectory(
     "x1", "Who?", (Step.of("I know.", "finish", "Ann"),), answer="Ann", gold="Ann", correct=True
@@ -207,7 +208,7 @@ def test_a_task_brings_its_questions_and_its_prompts(
     assert cli.main([command, *arguments, "--out", str(out)]) == 0
     task = task or "hotpotqa"
     ((questions, prompt),) = played
-    assert questions == tiny_questions("dev", 7, task) and {q.task for q in questions} == {task}
+    assert questions == WORLD.questions("dev", 7, task) and {q.task for q in questions} == {task}
     assert prompt == load_prompt("cot", prompts) and prompt.name == prompts
     if command == "evaluate":
         rows = read_outcomes(out)

@@ -10,7 +10,10 @@ from ..errors import FireActError
 from .options import add_model, add_questions, check_out, positive
 
 if TYPE_CHECKING:
-    from ..agent import Question
+    from ..agent import Chat, Question
+    from ..lab import Lab
+
+_PROFILE = "tiny"  # what the commands play
 
 
 def add_pretrain(commands: Any) -> None:
@@ -58,12 +61,17 @@ def generate(options: argparse.Namespace) -> None:
     from ..agent.prompting import load_prompt
     from ..agent.rollouts import forecast, generate, successes
     from ..agent.trajectory import write_trajectories
+    from ..artifacts import find_model
+    from ..lab import open_lab
     from ..models.api import OpenAIChat, is_loopback
     from ..models.local import LocalChat
-    from ..tinyworld.shelf import prompt_set, tiny_search
 
-    questions = _questions(options)
-    prompt = load_prompt(options.method, options.prompts or prompt_set(options.task))
+    lab = open_lab(_PROFILE)
+    questions = _questions(lab, options)
+    if options.prompts:
+        prompt = load_prompt(options.method, options.prompts)
+    else:
+        prompt = lab.prompt(options.method, options.task)
     check_out(options.out)
     if options.max_usd is not None and not (options.base_url and options.prices):
         raise FireActError(
@@ -77,13 +85,13 @@ def generate(options: argparse.Namespace) -> None:
             raise FireActError(
                 "This run may cost money. Add --yes if you agree to the forecast above."
             )
-        chat = OpenAIChat(options.model, options.base_url, prices=prices)
+        chat: Chat = OpenAIChat(options.model, options.base_url, prices=prices)
     else:
-        chat = LocalChat(_model_path(options.model), options.adapter)
+        chat = LocalChat(find_model(options.model), options.adapter)
     settings = Settings(temperature=options.temperature, seed=options.seed)
     with Journal(options.journal or options.out.with_suffix(".journal")) as journal:
         trajectories = generate(
-            questions, prompt, chat, tiny_search(), settings, journal, max_usd=options.max_usd
+            questions, prompt, chat, lab.search(), settings, journal, max_usd=options.max_usd
         )
     write_trajectories(options.out, trajectories)
     right = len(successes(trajectories))
@@ -111,19 +119,20 @@ def add_train(commands: Any) -> None:
 def train(options: argparse.Namespace) -> None:
     from ..agent.rollouts import successes
     from ..agent.trajectory import Trajectory, read_trajectories
+    from ..artifacts import find_model
+    from ..lab import open_lab
     from ..learning.mixing import mix
     from ..learning.recipe import Recipe
     from ..learning.training import fine_tune
-    from ..tinyworld.shelf import held_out_questions
 
     groups: dict[str, list[Trajectory]] = {}
     for path in options.trajectories:  # two folders may hold files of one name
         groups.setdefault(path.stem, []).extend(successes(read_trajectories(path)))
-    mixed = mix(groups, seed=options.seed, held_out=held_out_questions())
+    mixed = mix(groups, seed=options.seed, held_out=open_lab(_PROFILE).held_out())
     if options.count is not None:
         mixed = mixed[: options.count]
     recipe = Recipe(kind=options.kind, epochs=options.epochs, seed=options.seed)
-    done = fine_tune(_model_path(options.model), mixed, options.out, recipe)
+    done = fine_tune(find_model(options.model), mixed, options.out, recipe)
     losses = [f"{loss:.2f}" for _, loss in done.losses]
     print(
         f"{done.examples} trajectories, {done.trained_parameters:,} of {done.all_parameters:,} "
@@ -142,19 +151,20 @@ def add_evaluate(commands: Any) -> None:
 
 def evaluate(options: argparse.Namespace) -> None:
     from ..agent.journal import Journal
-    from ..agent.prompting import load_prompt
     from ..agent.rollouts import generate
     from ..analysis.outcomes import outcomes_of, write_outcomes
     from ..analysis.statistics import accuracy
+    from ..artifacts import find_model
+    from ..lab import open_lab
     from ..models.local import LocalChat
-    from ..tinyworld.shelf import prompt_set, tiny_search
 
-    questions = _questions(options)
-    prompt = load_prompt(options.method, prompt_set(options.task))
+    lab = open_lab(_PROFILE)
+    questions = _questions(lab, options)
+    prompt = lab.prompt(options.method, options.task)
     check_out(options.out)
-    chat = LocalChat(_model_path(options.model), options.adapter)
+    chat = LocalChat(find_model(options.model), options.adapter)
     with Journal(options.out.with_suffix(".journal")) as journal:
-        trajectories = generate(questions, prompt, chat, tiny_search(), journal=journal)
+        trajectories = generate(questions, prompt, chat, lab.search(), journal=journal)
     outcomes = outcomes_of(trajectories, questions, agent=chat.name, model=options.model)
     write_outcomes(options.out, outcomes)
     score = accuracy(outcomes)
@@ -171,22 +181,14 @@ def add_serve(commands: Any) -> None:
 
 
 def serve(options: argparse.Namespace) -> None:
+    from ..artifacts import find_model
     from ..models.local import LocalChat
     from ..models.server import serve
 
-    path = _model_path(options.model)
+    path = find_model(options.model)
     serve(LocalChat(path, options.adapter), path.name, port=options.port)
 
 
-def _questions(options: argparse.Namespace) -> list[Question]:
-    from ..tinyworld.shelf import tiny_questions
-
-    questions = tiny_questions(options.split, options.count, options.task)
+def _questions(lab: Lab, options: argparse.Namespace) -> list[Question]:
+    questions = lab.questions(options.split, options.count, options.task)
     return questions if options.count else questions[: options.most]
-
-
-def _model_path(name: str) -> Path:
-    from ..artifacts import read_manifest, shipped
-
-    known = {n for n, a in read_manifest().items() if a.path.startswith("models/")}
-    return shipped(name) if name in known else Path(name)

@@ -12,36 +12,24 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from ..agent.chat import Chat
 from ..agent.episode import Settings
-from ..agent.prompting import Prompt, load_prompt
+from ..agent.prompting import Prompt
 from ..agent.rollouts import generate
 from ..agent.sources import load_source
 from ..analysis.outcomes import Outcome, outcomes_of, read_outcomes, write_outcomes
 from ..artifacts import RUNS, Artifact, read_manifest, shipped
 from ..errors import FireActError
 from ..files import content_key, read_json, write_file
+from ..lab import World
 from ..learning.mixing import mix
 from ..learning.training import Training, fine_tune
 from ..models.local import LocalChat
-from ..tinyworld.shelf import held_out_questions, make_search, prompt_set, tiny_questions
+from ..tinyworld import TinyWorld
 from .grid import Agent, Play, agents
 
 BARE_BATCH = 256  # episodes at once without examples: 2.5 times as fast as 64, the same answers
-
-
-class _Shelf:
-    """The tiny world with the face of a world."""
-
-    questions = staticmethod(tiny_questions)
-    search = staticmethod(make_search)
-    held_out = staticmethod(held_out_questions)
-
-    @staticmethod
-    def prompt(method: str, task: str) -> Prompt:
-        return load_prompt(method, prompt_set(task))
 
 
 def start_workers(count: int) -> Executor:
@@ -68,7 +56,7 @@ class Study:
     """
 
     runs: Path = RUNS
-    world: Any = _Shelf
+    world: World = TinyWorld()
     manifest: Mapping[str, Artifact] = field(default_factory=read_manifest)
     shipped: Callable[[str], Path] = shipped
     fine_tune: Callable[..., Training] = fine_tune

@@ -1,59 +1,84 @@
-"""The tiny world as it is shipped: its questions, its search tool and its prompts.
+"""The tiny world as it is shipped: its questions, its search tool, its prompts, what was written.
 
-Knows where they lie; knows neither models nor agents.
+Knows where they lie; knows neither models nor how an episode is played.
 """
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from functools import cache
 
-from ..agent.search import Bm25, Condition, Unreliable
+from ..agent.prompting import Prompt, load_prompt
+from ..agent.search import NORMAL, Bm25, Condition, Search
+from ..agent.sources import Source
 from ..agent.tasks import Question, find_task, load_questions
-from ..artifacts import shipped
+from ..artifacts import Origin, find_own, provenance, shipped
 from ..errors import FireActError
 from ..files import read_text
 
 
-def prompt_set(task: str) -> str:
-    """The tiny world's prompts for a task; Bamboogle is asked like HotpotQA, as in the paper."""
-    asked_like = find_task(task).prompts
-    return "tiny" if asked_like == "hotpotqa" else f"tiny_{asked_like}"
+@dataclass(frozen=True)
+class TinyWorld:
+    """The world that everything offline is played in; `lab.World` is the face it wears."""
+
+    def questions(
+        self, split: str, count: int | None = None, task: str = "hotpotqa"
+    ) -> list[Question]:
+        """The first `count` questions of a split (they are in random order); all without a count.
+
+        Raises FireActError for an unknown split or task, or when the split is smaller.
+        """
+        path = shipped("world") / f"{task}_{split}.jsonl"
+        if not path.exists():
+            there = sorted(p.stem.replace("_", " ") for p in path.parent.glob("*.jsonl"))
+            raise FireActError(
+                f"The tiny world has no split {split!r} of {task!r}. There are: {', '.join(there)}."
+            )
+        questions = load_questions(path)
+        if count is not None and count > len(questions):
+            raise FireActError(
+                f"{count} questions were asked for and the split {split} of {task} has "
+                f"{len(questions)}."
+            )
+        return questions[:count]
+
+    def search(self, condition: Condition = NORMAL, seed: int = 0) -> Search:
+        """BM25 over the encyclopedia, failing as `condition` says; `seed` is of its dice."""
+        return condition.apply(_open_encyclopedia(), seed)
+
+    def prompt(self, method: str, task: str = "hotpotqa") -> Prompt:
+        """A method's prompt; a task without examples is asked like the task it resembles."""
+        asked_like = find_task(task).prompts
+        return load_prompt(method, "tiny" if asked_like == "hotpotqa" else f"tiny_{asked_like}")
+
+    def held_out(self) -> list[Question]:
+        """Every question that no training may see: dev and test of all tasks."""
+        splits = sorted(p.stem.rsplit("_", 1) for p in shipped("world").glob("*.jsonl"))
+        return [
+            q
+            for task, split in splits
+            if split != "train"
+            for q in self.questions(split, task=task)
+        ]
+
+    def written(self, source: Source) -> list[Origin]:
+        """Where the teacher's episodes of a source lie: the learner's own files, then the shipped.
+
+        Own ones are runs/teacher_METHOD.jsonl (HotpotQA's) or runs/teacher_TASK_METHOD.jsonl, and
+        what notebook 02 leaves.
+        """
+        file = f"{source.artifact}.jsonl".replace("hotpotqa_", "")
+        how = "" if source.task == "hotpotqa" else f" --task {source.task}"
+        how += "" if source.method == "react" else f" --method {source.method}"
+        hint = f"fireact-nb generate{how} --split train --count 500 --out runs/{file}"
+        origin = Origin(shipped(source.artifact), provenance(source.artifact), hint)
+        return [*find_own(file, f"02/{file}"), origin]
 
 
 @cache
-def tiny_search() -> Bm25:
-    """The search tool of the tiny world."""
+def _open_encyclopedia() -> Bm25:
+    """The index, made once a process; its name holds a hash, so that journals tell worlds apart."""
     text = read_text(shipped("world") / "passages.txt")
     digest = hashlib.sha256(text.encode("utf-8")).hexdigest()[:8]
     return Bm25(text.splitlines(), name=f"tiny world {digest}")
-
-
-def tiny_questions(split: str, count: int | None = None, task: str = "hotpotqa") -> list[Question]:
-    """The first `count` questions of a split of the tiny world (they are in random order)."""
-    path = shipped("world") / f"{task}_{split}.jsonl"
-    if not path.exists():
-        there = sorted(p.stem.replace("_", " ") for p in path.parent.glob("*.jsonl"))
-        raise FireActError(
-            f"The tiny world has no split {split!r} of {task!r}. There are: {', '.join(there)}."
-        )
-    questions = load_questions(path)
-    if count is not None and count > len(questions):
-        raise FireActError(
-            f"{count} questions were asked for and the split {split} of {task} has "
-            f"{len(questions)}."
-        )
-    return questions[:count]
-
-
-def held_out_questions() -> list[Question]:
-    """Every question that no training may see: dev and test of all tasks."""
-    splits = sorted(p.stem.rsplit("_", 1) for p in shipped("world").glob("*.jsonl"))
-    return [
-        q for task, split in splits if split != "train" for q in tiny_questions(split, task=task)
-    ]
-
-
-def make_search(condition: Condition, seed: int = 0) -> Bm25 | Unreliable:
-    """The tool under a condition (paper, Table 3)."""
-    return condition.apply(tiny_search(), seed)

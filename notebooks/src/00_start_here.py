@@ -23,14 +23,17 @@
 # a small model on it until it needs no examples.* This notebook does exactly that, in miniature.
 
 # %%
-# On Colab this fetches the project and what Colab lacks; on a laptop it does nothing.
-import subprocess
+# On Colab this fetches the project and what Colab lacks; on a laptop it only looks for it.
 import sys
+from importlib.util import find_spec
+from subprocess import run
 
-if "google.colab" in sys.modules:
-    subprocess.run(["git", "clone", "--depth", "1", "@REPOSITORY@", "fireact"], check=True)
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-e", "fireact"], check=True)
+if "google.colab" in sys.modules and not find_spec("fireact_nb"):
+    run("git clone --depth 1 @REPOSITORY@ fireact || git -C fireact pull", shell=True)
+    run([sys.executable, "-m", *"pip install -q -e fireact torchao>=0.16".split()], check=True)
     sys.path.insert(0, "fireact")
+if not find_spec("fireact_nb"):
+    sys.exit("FireAct is not here. Type: git clone @REPOSITORY@ fireact, then: make -C fireact lab")
 
 # %% tags=["parameters"]
 profile = "tiny"  # which models, prompts and questions
@@ -46,20 +49,16 @@ quick = False  # smallest sizes, to see whether every cell runs
 # *hash* (a fingerprint of its content), so you know that it is what we measured.
 
 # %%
-from fireact_nb.agent.trajectory import read_trajectories
-from fireact_nb.artifacts import RUNS, find_source, shipped
-from fireact_nb.profiles import load_profile
-from fireact_nb.tinyworld.shelf import held_out_questions, tiny_questions, tiny_search
+from fireact_nb.lab import open_lab
 
 if quick:
     train_on, epochs, test_on = 24, 1, 16
-config = load_profile(profile)
-search = tiny_search()
-dev = tiny_questions("dev", test_on)
-source = find_source("teacher_hotpotqa_react", "teacher_react.jsonl")
-written = read_trajectories(source.path)
-print(config)
-print(f"{len(written)} teacher trajectories: {source}")
+lab = open_lab(profile)
+search = lab.search()
+dev = lab.questions("dev", test_on)
+written = lab.written("react", least=train_on)
+print(lab)
+print(f"{len(written.played)} teacher trajectories: {written.origin}")
 
 # %% [markdown]
 # ## 1. A world nobody has read about
@@ -105,9 +104,8 @@ for question in dev[:4]:
 # on.) Here is the first of the two:
 
 # %%
-from fireact_nb.agent.prompting import load_prompt
 
-react = load_prompt("react", config.prompts)
+react = lab.prompt("react")
 for message in react.messages[:8]:
     print(f"{message['role']:>9} | {message['content']}")
 
@@ -116,11 +114,10 @@ for message in react.messages[:8]:
 # for it. **Before you run the cell:** how many searches will it need?
 
 # %%
-from fireact_nb.agent.rollouts import generate
-from fireact_nb.analysis.viewer import show
-from fireact_nb.models.local import LocalChat
+from fireact_nb.agent import generate
+from fireact_nb.analysis import show
 
-teacher = LocalChat(shipped(config.teacher))
+teacher = lab.teacher()
 [episode] = generate(dev[2:3], react, teacher, search, progress=False)
 show(episode, title="The teacher, with two examples in its prompt")
 
@@ -137,7 +134,7 @@ show(episode, title="The teacher, with two examples in its prompt")
 
 # %%
 live = generate(
-    tiny_questions("train")[-(8 if quick else 32) :], react, teacher, search, progress=False
+    lab.questions("train")[-(8 if quick else 32) :], react, teacher, search, progress=False
 )
 for episode in live[:12]:
     mark = "right" if episode.correct else "WRONG"
@@ -152,22 +149,19 @@ print(f"\n{sum(bool(e.correct) for e in live)} of {len(live)} right: measured in
 # the filter?
 
 # %%
-from fireact_nb.agent.rollouts import successes
+from fireact_nb.agent import successes
 
-kept = successes(written)
-print(f"{len(kept)} of {len(written)} pass the filter ({source.label})")
+kept = successes(written.played)
+print(f"{len(kept)} of {len(written.played)} pass the filter ({written.origin.label})")
 
 # %% [markdown]
 # A right answer does not make every step right: a trajectory can be lucky. We keep it all the same,
 # as the paper does. We take a sample for training, and check that no dev question slipped in.
 
 # %%
-from fireact_nb.learning.mixing import mix
+from fireact_nb.learning import mix
 
-train = mix(
-    {"react": kept}, {"react": train_on}, seed=seed,
-    held_out=held_out_questions(),
-)  # fmt: skip
+train = mix({"react": kept}, {"react": train_on}, seed, held_out=lab.held_out())
 print(f"{len(train)} trajectories, {sum(t.rounds for t in train) / len(train):.1f} rounds each")
 
 # %% [markdown]
@@ -182,7 +176,7 @@ print(f"{len(train)} trajectories, {sum(t.rounds for t in train) / len(train):.1
 # Below, learnt words stand in capitals. (In the code, the label -100 says: not to be learnt.)
 
 # %%
-from fireact_nb.learning.masking import encode
+from fireact_nb.learning import encode
 
 example = encode(train[0], teacher.tokenizer)
 for token, goal in zip(example.input_ids, example.labels, strict=True):
@@ -195,12 +189,11 @@ for token, goal in zip(example.input_ids, example.labels, strict=True):
 # that big models fit on one GPU. Here we just use them.
 
 # %%
-from fireact_nb.learning.recipe import Recipe
-from fireact_nb.learning.training import fine_tune
+from fireact_nb.learning import Recipe, fine_tune
 
 recipe = Recipe(kind="qlora", epochs=epochs, seed=seed)
-folder = RUNS / "00" / f"student-react-{train_on}-seed{seed}"
-done = fine_tune(shipped(config.student), train, folder, recipe, progress=False)
+folder = lab.runs / "00" / f"student-react-{train_on}-seed{seed}"
+done = fine_tune(lab.student, train, folder, recipe, progress=False)
 print(recipe)
 print(f"{done.trained_parameters:,} weights were trained: those of the adapter")
 print(f"{done.seconds:.0f} s, adapter of {done.saved_bytes / 1e6:.1f} MB")
@@ -232,25 +225,24 @@ with_alt(
 # articles and punctuation. **What do you expect?** Write down two numbers before you run the cell.
 
 # %%
-fireact = load_prompt("fireact")
-before = LocalChat(shipped(config.student))
-after = LocalChat(shipped(config.student), folder)
+fireact = lab.prompt("fireact")
+before = lab.chat()
+after = lab.chat(folder)
 played_before = generate(dev, react, before, search, progress=False)
 played_after = generate(dev, fireact, after, search, progress=False)
 
 # %%
-from fireact_nb.analysis.outcomes import outcomes_of
-from fireact_nb.analysis.statistics import paired_difference, summarize
+from fireact_nb.analysis import outcomes_of, paired_difference, summarize
 
-rows_before = outcomes_of(played_before, dev, "prompted, 2 examples", config.student)
-rows_after = outcomes_of(played_after, dev, "fine-tuned, no examples", config.student)
+rows_before = outcomes_of(played_before, dev, "prompted, 2 examples", lab.profile.student)
+rows_after = outcomes_of(played_after, dev, "fine-tuned, no examples", lab.profile.student)
 for row in summarize(rows_before + rows_after):
     print(f"{row['agent']:<24} EM {row['em']}   prompt tokens {row['prompt_tokens']:>5.0f}")
 print(f"({test_on} dev questions, measured in this run; in brackets: 95% intervals)")
 
 # %%
+from fireact_nb.analysis import accuracy
 from fireact_nb.analysis.figures import plot_scores
-from fireact_nb.analysis.statistics import accuracy
 
 here = "measured in this run"
 with_alt(
@@ -290,7 +282,7 @@ print(f"prompt tokens a question: {tokens[0]:.0f} before, {tokens[1]:.0f} after"
 # Numbers hide how it happened. Here is a dev question that changed.
 
 # %%
-from fireact_nb.analysis.viewer import show_side_by_side
+from fireact_nb.analysis import show_side_by_side
 
 pairs = list(zip(played_before, played_after, strict=True))
 changed = [p for p in pairs if p[1].correct and not p[0].correct] or pairs
@@ -314,8 +306,7 @@ show(wrong[0], title="The fine-tuned student, wrong")
 # * read where it helped and where it did not.
 #
 # **Your own trajectories.** In a terminal, `fireact-nb generate --split train --count 500 --out
-# runs/teacher_react.jsonl` lets the teacher play again. If that file exists, this notebook uses it
-# instead of the shipped one. It must hold at least `train_on` successes; about 7 in 10 episodes
-# are.
+# runs/teacher_react.jsonl` lets the teacher play again. If that file holds at least `train_on`
+# successes, this notebook uses it instead of the shipped one. About 7 in 10 episodes are successes.
 #
 # **Next:** notebook 01 opens the agent loop, and compares four ways to prompt.

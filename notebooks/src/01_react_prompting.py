@@ -18,14 +18,17 @@
 # | Before this | nothing; notebook 00 shows where all this leads |
 
 # %%
-# On Colab this fetches the project and what Colab lacks; on a laptop it does nothing.
-import subprocess
+# On Colab this fetches the project and what Colab lacks; on a laptop it only looks for it.
 import sys
+from importlib.util import find_spec
+from subprocess import run
 
-if "google.colab" in sys.modules:
-    subprocess.run(["git", "clone", "--depth", "1", "@REPOSITORY@", "fireact"], check=True)
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-e", "fireact"], check=True)
+if "google.colab" in sys.modules and not find_spec("fireact_nb"):
+    run("git clone --depth 1 @REPOSITORY@ fireact || git -C fireact pull", shell=True)
+    run([sys.executable, "-m", *"pip install -q -e fireact torchao>=0.16".split()], check=True)
     sys.path.insert(0, "fireact")
+if not find_spec("fireact_nb"):
+    sys.exit("FireAct is not here. Type: git clone @REPOSITORY@ fireact, then: make -C fireact lab")
 
 # %% tags=["parameters"]
 profile = "tiny"  # which models, prompts and questions
@@ -43,26 +46,21 @@ quick = False  # smallest sizes, to see whether every cell runs
 # earlier runs: yours, if you made some, else the shipped ones.
 
 # %%
-from fireact_nb.analysis.outcomes import read_outcomes
-from fireact_nb.artifacts import find_source, shipped
-from fireact_nb.files import read_json
-from fireact_nb.models.local import LocalChat
-from fireact_nb.profiles import load_profile
-from fireact_nb.study.results import Outcomes
-from fireact_nb.tinyworld.shelf import tiny_questions, tiny_search
+from fireact_nb.analysis import read_outcomes
+from fireact_nb.artifacts import find_origin
+from fireact_nb.lab import open_lab
+from fireact_nb.study import open_study
 
 if quick:
     test_on = 8
-config = load_profile(profile)
-teacher = LocalChat(shipped(config.teacher))
-search = tiny_search()
-dev = tiny_questions("dev")
-dev_source = find_source("dev_outcomes", "dev.csv.gz")
-study_source = find_source("study", "study/study.csv.gz", "make study")
-costs_source = find_source("study_costs", "study/study_costs.json")
-dev_rows = read_outcomes(dev_source.path)
-study = Outcomes(read_outcomes(study_source.path), read_json(costs_source.path))
-print(f"{config}\ndev outcomes: {dev_source}\nstudy: {study_source}")
+lab = open_lab(profile)
+teacher = lab.teacher()
+search = lab.search()
+dev = lab.questions("dev")
+dev_origin = find_origin("dev_outcomes", "dev.csv.gz")
+dev_rows = read_outcomes(dev_origin.path)
+study = open_study()
+print(f"{lab}\ndev outcomes: {dev_origin}\nstudy: {study.origin}")
 
 # %% [markdown]
 # ## 1. Four prompts
@@ -79,9 +77,8 @@ print(f"{config}\ndev outcomes: {dev_source}\nstudy: {study_source}")
 # first two, as the model sees them.
 
 # %%
-from fireact_nb.agent.prompting import load_prompt
 
-prompts = {m: load_prompt(m, config.prompts) for m in ("io", "cot", "react", "reflexion")}
+prompts = {m: lab.prompt(m) for m in ("io", "cot", "react", "reflexion")}
 for method in ("io", "cot"):
     print(f"--- {method}")
     for message in prompts[method].messages[-2:]:
@@ -113,8 +110,8 @@ for number, cue in prompts["reflexion"].cues.items():
 # `cut_turn`? What happens when the action cannot be read?
 
 # %%
-from fireact_nb.agent.chat import Request
-from fireact_nb.agent.trajectory import Step, Trajectory, clean_observation, cut_turn, parse_turn
+from fireact_nb.agent import Request, Step, Trajectory, parse_turn
+from fireact_nb.agent.trajectory import clean_observation, cut_turn
 
 
 def run_agent(question, prompt, model, tool):
@@ -145,7 +142,7 @@ def run_agent(question, prompt, model, tool):
 # Try it on one question. **Before you run the cell:** how many searches will it need?
 
 # %%
-from fireact_nb.analysis.viewer import show
+from fireact_nb.analysis import show
 
 played = run_agent(dev[1].question, prompts["react"], teacher, search)
 show(played, title="ReAct, by our own loop")
@@ -156,13 +153,12 @@ show(played, title="ReAct, by our own loop")
 # "not scored", because our loop does not know the right answer. An agent never does.
 #
 # The package's own loop is `fireact_nb.agent.episode.play`. It has the same logic, and two more
-# rules:
-# two unreadable turns in a row end the episode, and so does a full *context* (the longest text that
-# the model can read). It also plays many questions side by side, which saves a lot of time. Does it
-# agree with ours?
+# rules: two unreadable turns in a row end the episode, and so does a full *context* (the longest
+# text that the model can read). It also plays many questions side by side, which saves a lot of
+# time. Does it agree with ours?
 
 # %%
-from fireact_nb.agent.rollouts import generate
+from fireact_nb.agent import generate
 
 few = dev[:4]
 theirs = generate(few, prompts["react"], teacher, search, progress=False)
@@ -249,7 +245,7 @@ check("01.1", read_action)
 # two facts from two pages (a *bridge* question). **Guess first:** which one goes wrong?
 
 # %%
-from fireact_nb.analysis.viewer import show_side_by_side
+from fireact_nb.analysis import show_side_by_side
 
 bridge = [q for q in dev if q.type == "bridge"]
 head = next(q for q in bridge if q.head)
@@ -263,8 +259,8 @@ show_side_by_side(*thought, titles=("CoT, head facts", "CoT, tail facts"))
 # label under each row says where the number comes from.
 
 # %%
+from fireact_nb.analysis import accuracy
 from fireact_nb.analysis.figures import plot_scores, with_alt
-from fireact_nb.analysis.statistics import accuracy
 
 kind = {q.id: (q.type, q.head) for q in dev}
 names = {"cot": "CoT", "react": "ReAct"}
@@ -280,7 +276,7 @@ bars = []
 for method, known in parts:
     label = f"{names[method]}, {'head' if known else 'tail'} facts"
     rows = bridge_rows(method, known)
-    bars.append((label, accuracy(rows), dev_source.label, len(rows)))
+    bars.append((label, accuracy(rows), dev_origin.label, len(rows)))
 with_alt(plot_scores(bars, "Thinking is enough for what the model knows; the rest it looks up"))
 
 # %% [markdown]
@@ -297,8 +293,7 @@ with_alt(plot_scores(bars, "Thinking is enough for what the model knows; the res
 # %%
 import random
 
-from fireact_nb.analysis.outcomes import outcomes_of
-from fireact_nb.analysis.statistics import summarize
+from fireact_nb.analysis import outcomes_of, summarize
 
 asked = random.Random(seed).sample(dev, test_on)
 live = []
@@ -375,7 +370,7 @@ from fireact_nb.study.rendering import show_table
 from fireact_nb.study.tables import table_prompting
 
 [table] = table_prompting(study)
-show_table(table, study_source.label)
+show_table(table, study.origin.label)
 
 # %% [markdown]
 # The second half of the table lists *differences*. They are *paired*: both methods answered the
@@ -392,7 +387,7 @@ with_alt(
         teacher_only,
         "Thinking helps the teacher; searching helps it still more",
         "difference in EM, share of questions",
-        study_source.label,
+        study.origin.label,
     )
 )
 
@@ -457,8 +452,9 @@ check("01.3", example)
 # Action: finish[1942]"""
 # ```
 #
-# To use a prompt of your own, put a text file into `fireact_nb/prompts/`, in a folder with a name
-# of your choice, and load it by `load_prompt("react", that_name)`. Choose on dev, never on test.
+# To use a prompt of your own, put a text file into `fireact_nb/agent/prompts/`, in a folder with a
+# name of your choice, and load it by `load_prompt("react", that_name)` from `fireact_nb.agent`.
+# Choose on dev, never on test.
 #
 # </details>
 

@@ -19,14 +19,17 @@
 # | Before this | notebook 01, or some idea of what ReAct and CoT prompts look like |
 
 # %%
-# On Colab this fetches the project and what Colab lacks; on a laptop it does nothing.
-import subprocess
+# On Colab this fetches the project and what Colab lacks; on a laptop it only looks for it.
 import sys
+from importlib.util import find_spec
+from subprocess import run
 
-if "google.colab" in sys.modules:
-    subprocess.run(["git", "clone", "--depth", "1", "@REPOSITORY@", "fireact"], check=True)
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-e", "fireact"], check=True)
+if "google.colab" in sys.modules and not find_spec("fireact_nb"):
+    run("git clone --depth 1 @REPOSITORY@ fireact || git -C fireact pull", shell=True)
+    run([sys.executable, "-m", *"pip install -q -e fireact torchao>=0.16".split()], check=True)
     sys.path.insert(0, "fireact")
+if not find_spec("fireact_nb"):
+    sys.exit("FireAct is not here. Type: git clone @REPOSITORY@ fireact, then: make -C fireact lab")
 
 # %% tags=["parameters"]
 profile = "tiny"  # which models, prompts and questions
@@ -48,28 +51,24 @@ quick = False  # smallest sizes, to see whether every cell runs
 # some of your own, yours are taken.
 
 # %%
-from fireact_nb.agent.trajectory import read_trajectories
-from fireact_nb.artifacts import RUNS, find_source, shipped
-from fireact_nb.models.local import LocalChat
-from fireact_nb.profiles import load_profile
+from fireact_nb.agent import read_trajectories
+from fireact_nb.artifacts import shipped
+from fireact_nb.lab import open_lab
 from fireact_nb.study.grid import TEACHER_PLAYS
-from fireact_nb.tinyworld.shelf import tiny_questions, tiny_search
 
 if quick:
     play_react, play_cot, play_reflexion = 8, 8, 4
-config = load_profile(profile)
-search = tiny_search()
-teacher = LocalChat(shipped(config.teacher))
-command = "fireact-nb generate --split train --count 1500 --out runs/teacher_react.jsonl"
+lab = open_lab(profile)
+search = lab.search()
+teacher = lab.teacher()
 spelt = {"hotpotqa": "HotpotQA", "strategyqa": "StrategyQA", "mmlu": "MMLU",
          "react": "ReAct", "cot": "CoT", "reflexion": "Reflexion"}  # fmt: skip
-sources, written, names = {}, {}, {}
+origins, written, names = {}, {}, {}
 for task, method in TEACHER_PLAYS:
-    own = f"teacher_{task}_{method}.jsonl".replace("hotpotqa_", "")
-    source = find_source(f"teacher_{task}_{method}", own, command if own in command else "")
-    sources[task, method], written[task, method] = source, read_trajectories(source.path)
+    found = lab.written(method, task)
+    origins[task, method], written[task, method] = found.origin, found.played
     names[task, method] = f"{spelt[task]}, {spelt[method]}"
-    print(f"{len(written[task, method]):>5} {names[task, method]}: {source}")
+    print(f"{len(written[task, method]):>5} {names[task, method]}: {found.origin}")
 
 # %% [markdown]
 # The tasks are named after the data sets they are modelled on. *HotpotQA* needs two facts from two
@@ -84,10 +83,10 @@ for task, method in TEACHER_PLAYS:
 # %%
 import random
 
-from fireact_nb.agent.prompting import load_prompt
+from fireact_nb.agent import load_prompt
 
-asked = random.Random(seed).sample(tiny_questions("train")[1500:], play_react)
-prompts = {m: load_prompt(m, config.prompts) for m in ("cot", "react", "reflexion")}
+asked = random.Random(seed).sample(lab.questions("train")[1500:], play_react)
+prompts = {m: lab.prompt(m) for m in ("cot", "react", "reflexion")}
 print(f"{len(asked)} questions, such as: {asked[0].question}")
 
 # %% [markdown]
@@ -98,7 +97,7 @@ print(f"{len(asked)} questions, such as: {asked[0].question}")
 # cell.
 
 # %%
-from fireact_nb.agent.rollouts import forecast
+from fireact_nb.agent import forecast
 
 prices = (price_prompt, price_completion)
 expected = forecast(asked, prompts["react"], prices)
@@ -140,10 +139,9 @@ class Turnstile:
 # second program that wants to write to it is refused, so that two runs never mix.
 
 # %%
-from fireact_nb.agent.journal import Journal
-from fireact_nb.agent.rollouts import generate
+from fireact_nb.agent import Journal, generate
 
-book = RUNS / "02" / "journal.jsonl"
+book = lab.runs / "02" / "journal.jsonl"
 
 
 def play(questions, method, model, tool=search):
@@ -191,10 +189,9 @@ for attempt in ("started again", "and once more"):
 
 # %%
 from fireact_nb.study.grid import REFLEXION_SEARCH
-from fireact_nb.tinyworld.shelf import make_search
 
 fresh = {"react": live, "cot": play(asked[:play_cot], "cot", teacher)}
-flaky = make_search(REFLEXION_SEARCH)
+flaky = lab.search(REFLEXION_SEARCH)
 fresh["reflexion"] = play(asked[:play_reflexion], "reflexion", teacher, flaky)
 for method, episodes in fresh.items():
     print(f"{method:<9} {sum(t.correct for t in episodes)} of {len(episodes)} right")
@@ -260,8 +257,8 @@ check("02.1", keep)
 # questions of the same kind, the true share would lie inside such an interval 95 times out of 100.
 
 # %%
-from fireact_nb.agent.rollouts import successes
-from fireact_nb.analysis.statistics import wilson
+from fireact_nb.agent import successes
+from fireact_nb.analysis import wilson
 
 
 def share_kept(trajectories):
@@ -281,7 +278,7 @@ from fireact_nb.analysis.figures import plot_scores, with_alt
 
 rows = [("HotpotQA, ReAct, live", share_kept(live), "measured in this run", len(live))]
 for pair, ts in written.items():
-    rows.append((names[pair], share_kept(ts), sources[pair].label, len(ts)))
+    rows.append((names[pair], share_kept(ts), origins[pair].label, len(ts)))
 with_alt(plot_scores(rows, "What the success filter keeps", "share of episodes kept"))
 
 # %% [markdown]
@@ -332,7 +329,7 @@ from fireact_nb.analysis.figures import plot_bars
 
 kinds = Counter(map(kind_of_failure, failed)).most_common()
 title = "Failed ReAct episodes: most conclude wrongly, few find nothing"
-react_label = sources["hotpotqa", "react"].label
+react_label = origins["hotpotqa", "react"].label
 with_alt(plot_bars(kinds, title, "failed episodes, HotpotQA's training questions", react_label))
 
 # %% [markdown]
@@ -340,7 +337,7 @@ with_alt(plot_bars(kinds, title, "failed episodes, HotpotQA's training questions
 # conclusion, on the right an answer that was never read. Find the line where each goes astray.
 
 # %%
-from fireact_nb.analysis.viewer import show_side_by_side
+from fireact_nb.analysis import show_side_by_side
 
 by_kind = {}
 for t in sorted(failed, key=lambda t: t.rounds):
@@ -491,7 +488,7 @@ rows = []
 for pair, ts in written.items():
     kept = successes(ts)
     lucky = sum(any(false_steps(t)) for t in kept)
-    rows.append((names[pair], wilson(lucky, len(kept)), sources[pair].label, len(kept)))
+    rows.append((names[pair], wilson(lucky, len(kept)), origins[pair].label, len(kept)))
 title = "Right answers for wrong reasons: CoT on questions that can be guessed"
 with_alt(plot_scores(rows, title, "share of kept episodes with a false step"))
 
@@ -507,7 +504,7 @@ with_alt(plot_scores(rows, title, "share of kept episodes with a false step"))
 # One of them, word by word:
 
 # %%
-from fireact_nb.analysis.viewer import show
+from fireact_nb.analysis import show
 
 guessed = [t for t in successes(written["strategyqa", "cot"]) if len([*false_steps(t)]) > 1]
 guessed = guessed or written["strategyqa", "cot"]
@@ -594,7 +591,7 @@ print(f"(means per HotpotQA episode; ReAct: {react_label}; the others: see the l
 # and were still solved.
 
 # %%
-from fireact_nb.analysis.outcomes import read_outcomes
+from fireact_nb.analysis import read_outcomes
 
 good = [o for o in read_outcomes(shipped("dev_outcomes")) if o.method_mix == "reflexion"]
 bad = written["hotpotqa", "reflexion"]
@@ -604,14 +601,13 @@ for label, rows in (("a good tool, dev", good), ("a failing tool, train", bad)):
     print(f"{label:<22} {len(rows)} episodes, {len(reached)} reflected, {right} of these right")
 
 # %% [markdown]
-# The last number of the second line is what there is to train on. `load_source` is what the study
-# behind the later notebooks uses; it makes the same choice:
+# The last number of the second line is what there is to train on. The study behind the later
+# notebooks makes the same choice, and `lab.written` keeps its word:
 
 # %%
 from fireact_nb.artifacts import provenance
-from fireact_nb.study.runner import load_source
 
-print(f"{len(load_source('hotpotqa reflexion'))} Reflexion trajectories to train on")
+print(f"{len(lab.written('reflexion', own=False).kept)} Reflexion trajectories to train on")
 print(f"(dev: {provenance('dev_outcomes')}; train: see the load cell)")
 
 # %% [markdown]
@@ -655,7 +651,7 @@ print(f"rounds: {fmean(t.rounds for t in live):.1f} a question, 3.2 were assumed
 # %%
 real = written["hotpotqa", "react"]
 for count in (500, len(real)):
-    rule, scale = forecast(tiny_questions("train")[:count], prompts["react"]), count / len(live)
+    rule, scale = forecast(lab.questions("train")[:count], prompts["react"]), count / len(live)
     tell(f"{count:,} questions, rule of thumb", rule.prompt_tokens, rule.completion_tokens)
     tell(f"{count:,} questions, scaled from the pilot", read * scale, wrote * scale)
 
@@ -674,7 +670,7 @@ print(f"read: the pilot is off by {read * scale / took - 1:+.0%}")
 
 # %%
 longer = load_prompt("react", "hotpotqa")
-print(forecast(tiny_questions("train")[:500], longer, prices))
+print(forecast(lab.questions("train")[:500], longer, prices))
 
 # %% [markdown]
 # And you do not pay per question. You pay per trajectory that you **keep**. The paper trained on
@@ -749,7 +745,7 @@ check("02.3", price_of)
 #
 # agreed = False  # read the forecast, then write True
 # if agreed:
-#     with Journal(RUNS / "02" / "paid.jsonl") as journal:
+#     with Journal(lab.runs / "02" / "paid.jsonl") as journal:
 #         pilot = generate(few, prompts["react"], strong, search, journal=journal, max_usd=1.0)
 # ```
 #
@@ -765,9 +761,9 @@ check("02.3", price_of)
 # not touched.
 
 # %%
-from fireact_nb.agent.trajectory import write_trajectories
+from fireact_nb.agent import write_trajectories
 
-mine = RUNS / "02" / "teacher_react.jsonl"
+mine = lab.runs / "02" / "teacher_react.jsonl"
 before = read_trajectories(mine) if mine.exists() else []
 known = {t.id for t in before}
 new = [t for t in live if t.id not in known]

@@ -20,14 +20,17 @@
 # | Before this | notebook 01 or 02, or some idea of what a ReAct trajectory looks like |
 
 # %%
-# On Colab this fetches the project and what Colab lacks; on a laptop it does nothing.
-import subprocess
+# On Colab this fetches the project and what Colab lacks; on a laptop it only looks for it.
 import sys
+from importlib.util import find_spec
+from subprocess import run
 
-if "google.colab" in sys.modules:
-    subprocess.run(["git", "clone", "--depth", "1", "@REPOSITORY@", "fireact"], check=True)
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-e", "fireact"], check=True)
+if "google.colab" in sys.modules and not find_spec("fireact_nb"):
+    run("git clone --depth 1 @REPOSITORY@ fireact || git -C fireact pull", shell=True)
+    run([sys.executable, "-m", *"pip install -q -e fireact torchao>=0.16".split()], check=True)
     sys.path.insert(0, "fireact")
+if not find_spec("fireact_nb"):
+    sys.exit("FireAct is not here. Type: git clone @REPOSITORY@ fireact, then: make -C fireact lab")
 
 # %% tags=["parameters"]
 profile = "tiny"  # which models, prompts and questions
@@ -45,26 +48,17 @@ quick = False  # smallest sizes, to see whether every cell runs
 # make some), else the shipped ones.
 
 # %%
-from fireact_nb.agent.rollouts import successes
-from fireact_nb.agent.trajectory import read_trajectories
-from fireact_nb.artifacts import RUNS, find_source, provenance, shipped
-from fireact_nb.models.local import LocalChat
-from fireact_nb.profiles import load_profile
-from fireact_nb.study.runner import load_source
-from fireact_nb.tinyworld.shelf import tiny_search
+from fireact_nb.agent import successes
+from fireact_nb.lab import open_lab
 
 if quick:
     count_on = 40
-config = load_profile(profile)
-search = tiny_search()
-teacher = LocalChat(shipped(config.teacher))
-name, files = "teacher_hotpotqa_react", ("teacher_react.jsonl", "02/teacher_react.jsonl")
-own = next((file for file in files if (RUNS / file).exists()), files[0])
-source = find_source(name, own)
-react, react_label = successes(read_trajectories(source.path)), source.label
-if len(react) < enough:  # your own are too few
-    react, react_label = load_source("hotpotqa react"), provenance(name)
-cot, reflexion = load_source("hotpotqa cot"), load_source("hotpotqa reflexion")
+lab = open_lab(profile)
+search = lab.search()
+teacher = lab.teacher()
+found = lab.written("react", least=enough)  # your own, if there are so many
+react, react_label = found.kept, found.origin.label
+cot, reflexion = (lab.written(method, own=False).kept for method in ("cot", "reflexion"))
 print(f"{len(react)} ReAct successes: {react_label}")
 print(f"{len(cot)} CoT and {len(reflexion)} Reflexion successes: shipped (see notebook 02)")
 
@@ -80,8 +74,8 @@ print(f"{len(cot)} CoT and {len(reflexion)} Reflexion successes: shipped (see no
 # wrote it. Right: in the one form.
 
 # %%
-from fireact_nb.agent.trajectory import unify
-from fireact_nb.analysis.viewer import show_side_by_side
+from fireact_nb.agent import unify
+from fireact_nb.analysis import show_side_by_side
 
 show_side_by_side(cot[0], unify(cot[0]), titles=("CoT as written", "in the one form"))
 
@@ -94,12 +88,10 @@ show_side_by_side(cot[0], unify(cot[0]), titles=("CoT as written", "in the one f
 # would you write there? We ship no IO trajectories, so the teacher plays a few now.
 
 # %%
-from fireact_nb.agent.prompting import load_prompt
-from fireact_nb.agent.rollouts import generate
-from fireact_nb.tinyworld.shelf import tiny_questions
+from fireact_nb.agent import generate
 
-few = tiny_questions("train", 16)
-bare = generate(few, load_prompt("io", config.prompts), teacher, search, progress=False)
+few = lab.questions("train", 16)
+bare = generate(few, lab.prompt("io"), teacher, search, progress=False)
 chosen = (successes(bare) or bare)[0]
 print(f"{len(successes(bare))} of {len(bare)} IO answers right: measured in this run")
 show_side_by_side(chosen, unify(chosen), titles=("IO as written", "in the one form"))
@@ -138,7 +130,8 @@ for number in (6, 10):
 
 # %%
 ways = {t.question_id: t for t in cot}
-solved = [(ways[t.question_id], t) for t in load_source("hotpotqa react") if t.question_id in ways]
+by_react = lab.written("react", own=False).kept
+solved = [(ways[t.question_id], t) for t in by_react if t.question_id in ways]
 print(f"{len(solved)} questions were solved by CoT and by ReAct (shipped)")
 show_side_by_side(unify(solved[0][0]), solved[0][1], titles=("CoT", "ReAct"))
 
@@ -204,7 +197,7 @@ check("03.1", cot_to_react)
 # come from the `user`, because the agent reads them and must not write them.
 
 # %%
-from fireact_nb.agent.trajectory import render_messages
+from fireact_nb.agent import render_messages
 
 short = min(react, key=lambda t: sum(len(step.text) for step in t.steps))
 for message in render_messages(short):
@@ -221,9 +214,9 @@ for message in render_messages(short):
 #   field holds what.
 
 # %%
-from fireact_nb.learning.formats import export_alpaca, export_chat, export_sharegpt
+from fireact_nb.learning import export_alpaca, export_chat, export_sharegpt
 
-folder = RUNS / "03"
+folder = lab.runs / "03"
 sample = [*react[:20], *cot[:10], *reflexion[:5]]
 export_chat(sample, folder / "mix_chat.jsonl")
 export_alpaca(sample, folder / "mix_alpaca.json")
@@ -264,8 +257,8 @@ from dataclasses import fields
 from fireact_nb.agent.trajectory import parse_messages, parse_text, render_text
 from fireact_nb.study.grid import TEACHER_PLAYS
 
-names = [f"teacher_{task}_{method}" for task, method in TEACHER_PLAYS]
-everything = [t for name in names for t in read_trajectories(shipped(name))]
+played = [lab.written(method, task, own=False).played for task, method in TEACHER_PLAYS]
+everything = [t for trajectories in played for t in trajectories]
 broken = 0
 for t in everything:
     known = {f.name: getattr(t, f.name) for f in fields(t) if f.name not in ("question", "steps")}
@@ -351,7 +344,7 @@ check("03.2", to_sharegpt)
 # and say what you would do.**
 
 # %%
-from fireact_nb.agent.trajectory import parse_turn
+from fireact_nb.agent import parse_turn
 
 odd = {
     "nested brackets": "Thought: a\nAction: search[Lalor [film] author]",
@@ -414,8 +407,8 @@ print(f"\n{len(text)} letters, {len(teacher.tokenizer(text)['input_ids'])} token
 # question, a Thought, an Action, an Observation, `<|assistant|>`, `<|end|>`? Then run the cell.
 
 # %%
-from fireact_nb.analysis.viewer import show_tokens
-from fireact_nb.learning.masking import encode
+from fireact_nb.analysis import show_tokens
+from fireact_nb.learning import encode
 
 
 def coloured(trajectory, mask):
@@ -555,12 +548,11 @@ check("03.3", mask_of)
 # CoT gives a quarter of the trajectories. What share of the *learnt tokens* does it give?
 
 # %%
-from fireact_nb.learning.mixing import mix
-from fireact_nb.tinyworld.shelf import held_out_questions
+from fireact_nb.learning import mix
 
-pools = {"react": load_source("hotpotqa react"), "cot": cot, "reflexion": reflexion}
+pools = {"react": by_react, "cot": cot, "reflexion": reflexion}
 counts = {"react": 500, "cot": 187, "reflexion": 47}
-mixed = mix(pools, counts, seed, held_out=held_out_questions())
+mixed = mix(pools, counts, seed, held_out=lab.held_out())
 tokens = {t.id: sum(yes for _, yes in coloured(t, "agent")) for t in mixed}
 print(f"{'method':<10}{'rows':>6}{'rounds':>8}{'tokens learnt':>15}{'share of rows':>15}"
       f"{'share of tokens':>17}")  # fmt: skip

@@ -19,14 +19,17 @@
 # | Before this | nothing; notebook 03 shows where the training data come from |
 
 # %%
-# On Colab this fetches the project and what Colab lacks; on a laptop it does nothing.
-import subprocess
+# On Colab this fetches the project and what Colab lacks; on a laptop it only looks for it.
 import sys
+from importlib.util import find_spec
+from subprocess import run
 
-if "google.colab" in sys.modules:
-    subprocess.run(["git", "clone", "--depth", "1", "@REPOSITORY@", "fireact"], check=True)
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-e", "fireact"], check=True)
+if "google.colab" in sys.modules and not find_spec("fireact_nb"):
+    run("git clone --depth 1 @REPOSITORY@ fireact || git -C fireact pull", shell=True)
+    run([sys.executable, "-m", *"pip install -q -e fireact torchao>=0.16".split()], check=True)
     sys.path.insert(0, "fireact")
+if not find_spec("fireact_nb"):
+    sys.exit("FireAct is not here. Type: git clone @REPOSITORY@ fireact, then: make -C fireact lab")
 
 # %% tags=["parameters"]
 profile = "tiny"  # which models, prompts and questions
@@ -49,29 +52,21 @@ quick = False  # smallest sizes, to see whether every cell runs
 # %%
 from dataclasses import replace
 
-from fireact_nb.agent.rollouts import successes
-from fireact_nb.agent.trajectory import read_trajectories
-from fireact_nb.analysis.outcomes import read_outcomes
-from fireact_nb.artifacts import RUNS, find_source, provenance, shipped
-from fireact_nb.learning.mixing import mix
-from fireact_nb.profiles import load_profile
+from fireact_nb.analysis import read_outcomes
+from fireact_nb.artifacts import provenance, shipped
+from fireact_nb.lab import open_lab
+from fireact_nb.learning import mix
 
 if quick:
     train_on, epochs, test_on, check_on = 16, 1, 8, 8
-config = load_profile(profile)
-student = shipped(config.student)
-name, group = "teacher_hotpotqa_react", "hotpotqa react"
-command = "fireact-nb generate --split train --count 300 --out runs/teacher_react.jsonl"
-written = find_source(name, "teacher_react.jsonl", command)
-if len(mix({group: successes(read_trajectories(written.path))})) < train_on + check_on:
-    own_are_too_few = replace(written, path=shipped(name), label=provenance(name), hint=command)
-    written = own_are_too_few
-kept = successes(read_trajectories(written.path))
-study_source = find_source("study", "study/study.csv.gz", "make study")
-costs_source = find_source("study_costs", "study/study_costs.json")
+lab = open_lab(profile)
+student = lab.student
+written = lab.written("react", least=train_on + check_on)  # your own, if there are so many
+kept, group = written.kept, "hotpotqa react"
+study = open_study()
 live_rows = read_outcomes(shipped("live"))
-print(f"{config}\n{len(kept)} right trajectories: {written}")
-print(f"study: {study_source}\nlive cells: {provenance('live')}")
+print(f"{lab}\n{len(kept)} right trajectories: {written.origin}")
+print(f"study: {study.origin}\nlive cells: {provenance('live')}")
 
 # %% [markdown]
 # ## 1. What LoRA trains
@@ -90,14 +85,14 @@ print(f"study: {study_source}\nlive cells: {provenance('live')}")
 # with $r = 8$, what share of the student's weights will LoRA train?
 
 # %%
-from fireact_nb.models.weights import load_base
+from fireact_nb.models import load_base
 
 network, tokenizer = load_base(student)
 network = network.float()
 for place, layer in network.model.layers[0].named_modules():
     if hasattr(layer, "in_features"):
         print(f"{place:<18} {layer.out_features:>4} x {layer.in_features}")
-print(f"{network.num_parameters():,} weights in all, {config.student}")
+print(f"{network.num_parameters():,} weights in all, {lab.profile.student}")
 
 # %% [markdown]
 # ### Exercise 04.1 · The largest rank
@@ -158,7 +153,7 @@ print(f"{len(matrices)} matrices, rank {lora.rank}, alpha {lora.alpha}: {formula
 # library *peft* put LoRA on every matrix. The numbers have to agree to the last weight.
 
 # %%
-from fireact_nb.learning.recipe import prepare
+from fireact_nb.learning import prepare
 
 torch.manual_seed(seed)
 adapted = prepare(student, lora)[0].float()
@@ -212,10 +207,9 @@ with torch.no_grad():
 # surprised the student is by the words it should have written.)
 
 # %%
-from fireact_nb.learning.masking import encode
-from fireact_nb.tinyworld.shelf import held_out_questions
+from fireact_nb.learning import encode
 
-chosen = mix({group: kept}, {group: train_on}, seed, held_out=held_out_questions())
+chosen = mix({group: kept}, {group: train_on}, seed, held_out=lab.held_out())
 
 
 def tensors(trajectory):
@@ -415,7 +409,7 @@ for label, found in errors.items():
 # bitsandbytes with a far larger error than from our own hands. Its code for processors with AVX-512
 # instructions (version 0.50.2) gave blocks the scale of a neighbour, wherever the rows of a matrix
 # do not hold whole blocks; most of ours have 96 columns. Until then we had blamed NF4 for a weaker
-# student. Now our package goes around it (`_mend_nf4` in `fireact_nb/local.py`). **Check a library
+# student. Now our package goes around it (`repair_nf4` in `fireact_nb/models/quirks.py`). **Check a library
 # against something that you understand.**
 #
 # So NF4 loses about a tenth of the size of these weights, and 16 even levels lose more. The picture
@@ -438,7 +432,7 @@ def held_out_losses(model):
 # %%
 from copy import deepcopy
 
-from fireact_nb.analysis.statistics import paired_bootstrap
+from fireact_nb.analysis import paired_bootstrap
 
 spaced = deepcopy(network)
 for layer in [m for m in spaced.model.modules() if isinstance(m, torch.nn.Linear)]:
@@ -511,7 +505,7 @@ for kind in ("full", "lora", "qlora"):
 
 # %%
 from fireact_nb.analysis.figures import plot_bars
-from fireact_nb.learning.memory import measure_memory
+from fireact_nb.learning import measure_memory
 
 rows = []
 for kind in ("full", "lora", "qlora"):
@@ -625,7 +619,7 @@ recipes = {
 # chosen on dev questions, each for its own kind, so that none is a strawman. What will it take?
 
 # %%
-from fireact_nb.learning.training import forecast_training
+from fireact_nb.learning import forecast_training
 
 print(forecast_training(student, chosen, recipes["student, live qlora"]))
 
@@ -634,24 +628,20 @@ print(forecast_training(student, chosen, recipes["student, live qlora"]))
 # prompt, and the search tool.
 
 # %%
-from fireact_nb.agent.prompting import load_prompt
-from fireact_nb.agent.rollouts import generate
-from fireact_nb.analysis.outcomes import outcomes_of
-from fireact_nb.learning.training import fine_tune
-from fireact_nb.models.local import LocalChat
+from fireact_nb.agent import generate
+from fireact_nb.analysis import outcomes_of
+from fireact_nb.learning import fine_tune
 from fireact_nb.study.runner import BARE_BATCH
-from fireact_nb.tinyworld.shelf import tiny_questions, tiny_search
 
-dev, prompt = tiny_questions("dev", test_on), load_prompt("fireact", config.prompts)
+dev, prompt = lab.questions("dev", test_on), lab.prompt("fireact")
 
 
 def train_and_play(label):
     recipe = recipes[label]
-    folder = RUNS / "04" / f"{recipe.kind}-{train_on}-seed{seed}"
+    folder = lab.runs / "04" / f"{recipe.kind}-{train_on}-seed{seed}"
     done = fine_tune(student, chosen, folder, recipe, progress=False)
-    whole = recipe.kind == "full"  # then the folder holds a model, else an adapter
-    chat = LocalChat(folder if whole else student, None if whole else folder, batch=BARE_BATCH)
-    played = generate(dev, prompt, chat, tiny_search(), progress=False)
+    chat = lab.chat(folder, batch_size=BARE_BATCH)
+    played = generate(dev, prompt, chat, lab.search(), progress=False)
     return done, outcomes_of(played, dev, label, chat.name)
 
 
@@ -671,7 +661,7 @@ with_alt(plot_loss(curves, "The student learns the teacher's turns", "training s
 # deviations (how far a run typically lies from their mean).
 
 # %%
-from fireact_nb.analysis.statistics import tolerance_band
+from fireact_nb.analysis import tolerance_band
 from fireact_nb.study.grid import LIVE_COUNT
 
 same_cell = (train_on, epochs) == (LIVE_COUNT, LIVE.epochs)
@@ -710,14 +700,11 @@ print(f"(exact match on 100 dev questions, a column for each seed; {provenance('
 # LoRA and full fine-tuning of Llama-2-7B. Other world, other model: compare **directions**.
 
 # %%
-from fireact_nb.files import read_json
 from fireact_nb.study.rendering import show_table
-from fireact_nb.study.results import Outcomes
 from fireact_nb.study.tables import table_kinds
 
-costs = read_json(costs_source.path)
-[table] = table_kinds(Outcomes(read_outcomes(study_source.path), costs))
-show_table(table, study_source.label)
+[table] = table_kinds(study)
+show_table(table, study.origin.label)
 
 # %% [markdown]
 # The differences are *paired*: both students answered the same questions. "Not resolved" means that
@@ -728,7 +715,7 @@ from fireact_nb.analysis.figures import plot_differences
 
 title = "What does it cost to train less, or in fewer bits?"
 unit = "difference in exact match, share of questions"
-with_alt(plot_differences(table.differences, title, unit, study_source.label))
+with_alt(plot_differences(table.differences, title, unit, study.origin.label))
 
 # %% [markdown]
 # In the paper, as reported, full fine-tuning beats LoRA by four points. Why might ours differ?
@@ -750,13 +737,13 @@ with_alt(plot_differences(table.differences, title, unit, study_source.label))
 # %%
 from fireact_nb.study.results import tuned
 
-agents = {"LoRA": tuned(config.student, "react")}
-agents |= {kind: f"{config.student}, react 500, {kind}" for kind in ("qlora", "full")}
+agents = {"LoRA": tuned(lab.profile.student, "react")}
+agents |= {kind: f"{lab.profile.student}, react 500, {kind}" for kind in ("qlora", "full")}
 spent = {c["agent"]: c["training"] for c in costs if "training" in c and c["seed"] == 0}
 for label, agent in agents.items():
     time, size = (spent[agent][k] / spent[agents["LoRA"]][k] for k in ("seconds", "saved_bytes"))
     print(f"{label:<6} {time:.2f} times LoRA's seconds, {size:>5.2f} times its size on disk")
-print(f"({costs_source.label}; the cores were shared with other work)")
+print(f"({study.costs_origin.label}; the cores were shared with other work)")
 
 # %% [markdown]
 # Read the seconds with care, since other work ran on the same cores. They say one thing all the
@@ -799,7 +786,7 @@ print(f"the student is loaded on: {A.device.type}, {bytes_each} bytes a number")
 # is stored in 4 bytes a number, and the student, as we ship it, in 2.)
 
 # %%
-folder = RUNS / "04" / f"qlora-{train_on}-seed{seed}"
+folder = lab.runs / "04" / f"qlora-{train_on}-seed{seed}"
 for path in sorted(folder.iterdir()):
     print(f"{path.stat().st_size:>9,} bytes  {path.name}")
 print(f"{(student / 'model.safetensors').stat().st_size:>9,} bytes  the student's own weights")
@@ -854,7 +841,7 @@ check("04.4", merge)
 # %%
 from peft import PeftModel
 
-from fireact_nb.models.weights import load_model
+from fireact_nb.models import load_model
 
 rounded = load_base(student, quantized=True)[0].dequantize()
 beside = PeftModel.from_pretrained(rounded, str(folder)).eval()

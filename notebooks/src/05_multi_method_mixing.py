@@ -19,14 +19,17 @@
 # | Before this | helpful: 01 (the methods) and 04 (fine-tuning); it runs alone |
 
 # %%
-# On Colab this fetches the project and what Colab lacks; on a laptop it does nothing.
-import subprocess
+# On Colab this fetches the project and what Colab lacks; on a laptop it only looks for it.
 import sys
+from importlib.util import find_spec
+from subprocess import run
 
-if "google.colab" in sys.modules:
-    subprocess.run(["git", "clone", "--depth", "1", "@REPOSITORY@", "fireact"], check=True)
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-e", "fireact"], check=True)
+if "google.colab" in sys.modules and not find_spec("fireact_nb"):
+    run("git clone --depth 1 @REPOSITORY@ fireact || git -C fireact pull", shell=True)
+    run([sys.executable, "-m", *"pip install -q -e fireact torchao>=0.16".split()], check=True)
     sys.path.insert(0, "fireact")
+if not find_spec("fireact_nb"):
+    sys.exit("FireAct is not here. Type: git clone @REPOSITORY@ fireact, then: make -C fireact lab")
 
 # %% tags=["parameters"]
 profile = "tiny"  # which models, prompts and questions
@@ -47,30 +50,26 @@ quick = False  # smallest sizes, to see whether every cell runs
 # own with the command that the cell prints, yours are taken.
 
 # %%
-from fireact_nb.agent.rollouts import successes
-from fireact_nb.agent.trajectory import read_trajectories
-from fireact_nb.analysis.outcomes import read_outcomes
-from fireact_nb.artifacts import find_source, provenance, shipped
-from fireact_nb.profiles import load_profile
-from fireact_nb.study import grid, runner
-from fireact_nb.study.results import Outcomes
-from fireact_nb.tinyworld import shelf
-from fireact_nb.tinyworld.shelf import tiny_questions, tiny_search
+from fireact_nb.agent import read_trajectories, successes
+from fireact_nb.analysis import read_outcomes
+from fireact_nb.artifacts import find_origin, provenance, shipped
+from fireact_nb.lab import open_lab
+from fireact_nb.study import grid, open_study, runner
 
 if quick:
     train_on, epochs, test_on, replay_on, stuck_on = 24, 1, 8, 8, 4
-config, search, dev = load_profile(profile), tiny_search(), tiny_questions("dev")
+lab = open_lab(profile)
+search, dev = lab.search(), lab.questions("dev")
 more = "fireact-nb generate --split train --count 300 --out runs/teacher_react.jsonl"
-own = find_source("teacher_hotpotqa_react", "teacher_react.jsonl", more)
-study_source = find_source("study", "study/study.csv.gz", "make study")
-results = Outcomes(read_outcomes(study_source.path))
+own = find_origin("teacher_hotpotqa_react", "teacher_react.jsonl", more)
+results = open_study()
 methods = ("hotpotqa react", "hotpotqa cot", "hotpotqa reflexion")
 sources = {name: runner.load_source(name) for name in methods}
 mine = successes(read_trajectories(own.path))
 enough = len(mine) >= train_on
 if enough:
     sources["hotpotqa react"] = mine
-print(f"{config}\nstudy: {study_source}")
+print(f"{lab}\nstudy: {results.origin}")
 print(f"ReAct trajectories: {own if enough else 'the shipped ones, yours are too few'}")
 
 # %% [markdown]
@@ -92,11 +91,10 @@ print(f"ReAct trajectories: {own if enough else 'the shipped ones, yours are too
 # %%
 from statistics import fmean
 
-from fireact_nb.agent.trajectory import unify
-from fireact_nb.learning.masking import encode
-from fireact_nb.models.local import LocalChat
+from fireact_nb.agent import unify
+from fireact_nb.learning import encode
 
-tokenizer = LocalChat(shipped(config.student)).tokenizer
+tokenizer = lab.chat().tokenizer
 learnt = {}
 for name, group in sources.items():
     texts = [encode(unify(t), tokenizer) for t in group[:100]]
@@ -175,11 +173,10 @@ check("05.1", counts_for)
 # checks that no dev or test question slipped in. We build the mix of our live student:
 
 # %%
-from fireact_nb.learning.mixing import mix, share_out
-from fireact_nb.tinyworld.shelf import held_out_questions
+from fireact_nb.learning import mix, share_out
 
 counts = share_out(dict(grid.MIXES["react+cot"]), train_on)
-train = mix({name: sources[name] for name in counts}, counts, seed, held_out_questions())
+train = mix({name: sources[name] for name in counts}, counts, seed, lab.held_out())
 print(f"{counts}: {sum(t.rounds == 1 for t in train)} of {len(train)} finish in one round")
 for t in train[:3]:
     print(f"\n{t.question}\n{t.steps[0].text}")
@@ -243,17 +240,16 @@ check("05.2", clean)
 # %%
 from dataclasses import replace
 
-from fireact_nb.artifacts import RUNS
-from fireact_nb.learning.training import fine_tune
+from fireact_nb.learning import fine_tune
 
 order = ["react+cot", "react", "react+reflexion", "all"][:cells]
 recipe = replace(grid.LIVE, epochs=epochs, seed=seed)
 folders = {}
 for name in order:
     counts = share_out(dict(grid.MIXES[name]), train_on)
-    train = mix({part: sources[part] for part in counts}, counts, seed, held_out_questions())
-    folders[name] = RUNS / "05" / f"{name.replace('+', '-')}-{train_on}x{epochs}-seed{seed}"
-    done = fine_tune(shipped(config.student), train, folders[name], recipe, progress=False)
+    train = mix({part: sources[part] for part in counts}, counts, seed, lab.held_out())
+    folders[name] = lab.runs / "05" / f"{name.replace('+', '-')}-{train_on}x{epochs}-seed{seed}"
+    done = fine_tune(lab.student, train, folders[name], recipe, progress=False)
     first, last = done.losses[0][1], done.losses[-1][1]
     print(f"{name}: {counts}, loss {first:.2f} to {last:.2f}, {done.seconds:.0f} s")
 
@@ -264,17 +260,15 @@ for name in order:
 # punctuation.
 
 # %%
-from fireact_nb.agent.prompting import load_prompt
-from fireact_nb.agent.rollouts import generate
-from fireact_nb.analysis.outcomes import outcomes_of
-from fireact_nb.analysis.statistics import accuracy, tolerance_band
+from fireact_nb.agent import generate
+from fireact_nb.analysis import accuracy, outcomes_of, tolerance_band
 
-bare = load_prompt("fireact")  # no instruction, no examples
+bare = lab.prompt("fireact")  # no instruction, no examples
 
 
 def play(adapter, questions, tool=search):
     """The student with this adapter plays the questions."""
-    chat = LocalChat(shipped(config.student), adapter, batch=128)
+    chat = lab.chat(adapter, batch_size=128)
     return generate(questions, bare, chat, tool, progress=False)
 
 
@@ -282,7 +276,7 @@ def play(adapter, questions, tool=search):
 live = {}
 for name, folder in folders.items():
     played = play(folder, dev[:test_on])
-    live[name] = outcomes_of(played, dev[:test_on], f"student, live {name}", config.student)
+    live[name] = outcomes_of(played, dev[:test_on], f"student, live {name}", lab.profile.student)
     print(f"{name}: EM {accuracy(live[name])} on {test_on} dev questions, measured in this run")
 
 # %% [markdown]
@@ -317,7 +311,7 @@ from fireact_nb.study.rendering import show_table
 from fireact_nb.study.tables import table_mixes
 
 tables = table_mixes(results)
-show_table(tables[0], study_source.label)
+show_table(tables[0], results.origin.label)
 
 # %% [markdown]
 # The brackets are *95% intervals*. "Not resolved" means that our interval includes zero: we cannot
@@ -354,7 +348,7 @@ with_alt(
         rows,
         "What CoT in the mix adds to ReAct, student by student",
         "difference in EM to ReAct alone, share of questions",
-        study_source.label,
+        results.origin.label,
     )
 )
 
@@ -371,7 +365,7 @@ for table in tables:
     ranked = sorted(table.lines, key=lambda line: line.ours.value)
     low, high = ranked[0], ranked[-1]
     print(f"{table.title:<36} worst: {low.label} {low.ours}, best: {high.label} {high.ours}")
-print(f"({study_source.label}, test questions)")
+print(f"({results.origin.label}, test questions)")
 
 # %% [markdown]
 # The order differs from student to student, as in the paper. But look at the intervals of worst and
@@ -447,7 +441,7 @@ with_alt(
         bars,
         "With CoT in the mix, the student splits its questions in two groups",
         "number of test questions",
-        study_source.label,
+        results.origin.label,
     )
 )
 
@@ -481,7 +475,7 @@ print(f"  wrong where the searching student is right: {len(lost)}   (measured in
 # sides to the end.
 
 # %%
-from fireact_nb.analysis.viewer import show_side_by_side
+from fireact_nb.analysis import show_side_by_side
 
 show_side_by_side(*(won or pairs)[0], titles=("trained on ReAct", "trained on ReAct + CoT"))
 
@@ -518,7 +512,7 @@ print(f"one round and right: {len(right)}; of these with true facts only: {len(t
 
 # %%
 splits = ("train", "dev", "test")
-kinds = {q.id: (q.type, q.head) for split in splits for q in tiny_questions(split)}
+kinds = {q.id: (q.type, q.head) for split in splits for q in lab.questions(split)}
 thought = read_trajectories(shipped("teacher_hotpotqa_cot"))  # failures included
 
 
@@ -546,19 +540,19 @@ for known in (True, False):
 # many possible answers.) It replays some of them now, both ways.
 
 # %%
-dev_source = find_source("dev_outcomes", "dev.csv.gz")
-marks = {(o.method_mix, o.question_id): o.correct for o in read_outcomes(dev_source.path)}
+dev_origin = find_origin("dev_outcomes", "dev.csv.gz")
+marks = {(o.method_mix, o.question_id): o.correct for o in read_outcomes(dev_origin.path)}
 head = [q for q in dev if q.head]
 knew = [q for q in head if marks["cot", q.id] > marks["react", q.id]]
 looked = [q for q in head if marks["cot", q.id] < marks["react", q.id]]
 print(f"{len(head)} head questions: right by CoT alone {len(knew)}, by ReAct alone {len(looked)}")
-print(f"({dev_source.label})")
+print(f"({dev_origin.label})")
 
 # %%
-teacher = LocalChat(shipped(config.teacher))
+teacher = lab.teacher()
 few = sorted(knew, key=lambda q: q.type)[: 3 if quick else 12]
-by_react = generate(few, load_prompt("react", config.prompts), teacher, search, progress=False)
-by_cot = generate(few, load_prompt("cot", config.prompts), teacher, search, progress=False)
+by_react = generate(few, lab.prompt("react"), teacher, search, progress=False)
+by_cot = generate(few, lab.prompt("cot"), teacher, search, progress=False)
 both = list(zip(by_react, by_cot, strict=True))
 cases = [(r, c) for r, c in both if c.correct > r.correct and facts_hold(c.steps[0].text)]
 cases.sort(key=lambda pair: (kinds[pair[0].question_id], pair[0].rounds))
@@ -593,7 +587,7 @@ print(f"  in {len(cases) - misled} of them it had found true facts, and then cho
 # share is answered in one round?
 
 # %%
-from fireact_nb.analysis.statistics import wilson
+from fireact_nb.analysis import wilson
 
 chosen = results.of(tuned(MAIN, "react+cot"), seed=0)
 bars = []
@@ -609,7 +603,7 @@ with_alt(
         bars,
         "The student chooses by the form, hardly by what it knows",
         "number of test questions; percent: in one round, 95% interval",
-        study_source.label,
+        results.origin.label,
     )
 )
 
@@ -697,7 +691,7 @@ check("05.4", known_share)
 long = results.of(tuned(MAIN, "react+reflexion"), seed=0)
 late = [o for o in long if o.rounds >= 6]
 print(f"{len(late)} of {len(long)} test episodes reach round 6; of these")
-print(f"{sum(o.correct for o in late)} end right ({study_source.label})")
+print(f"{sum(o.correct for o in late)} end right ({results.origin.label})")
 
 # %% [markdown]
 # Most episodes are over by then. So we make life hard: the tool answers `None` to half of the
@@ -709,7 +703,7 @@ print(f"{sum(o.correct for o in late)} end right ({study_source.label})")
 # teacher's sixth Thought. Here there is none: if the student reflects, it does so by itself.
 
 # %%
-failing = shelf.make_search("none 0.5", seed)
+failing = lab.search(NONE_HALF, seed)
 hard = dev[:stuck_on]
 stuck = play(shipped("student_react_500_0"), hard, failing)
 reflecting = play(shipped("student_react_reflexion_500_47_0"), hard, failing)
@@ -759,7 +753,7 @@ show_side_by_side(
 # questions, the same failing tool.
 
 # %%
-from fireact_nb.analysis.statistics import paired_difference
+from fireact_nb.analysis import paired_difference
 
 noisy = [o for o in shipped_live if o.condition == "none 0.5"]
 by_mix = {m: [o for o in noisy if o.agent == f"student, live {m}"] for m in MIXES}

@@ -19,14 +19,17 @@
 # | Before this | helpful: 01 (the agent) and 04 (fine-tuning); it runs alone |
 
 # %%
-# On Colab this fetches the project and what Colab lacks; on a laptop it does nothing.
-import subprocess
+# On Colab this fetches the project and what Colab lacks; on a laptop it only looks for it.
 import sys
+from importlib.util import find_spec
+from subprocess import run
 
-if "google.colab" in sys.modules:
-    subprocess.run(["git", "clone", "--depth", "1", "@REPOSITORY@", "fireact"], check=True)
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-e", "fireact"], check=True)
+if "google.colab" in sys.modules and not find_spec("fireact_nb"):
+    run("git clone --depth 1 @REPOSITORY@ fireact || git -C fireact pull", shell=True)
+    run([sys.executable, "-m", *"pip install -q -e fireact torchao>=0.16".split()], check=True)
     sys.path.insert(0, "fireact")
+if not find_spec("fireact_nb"):
+    sys.exit("FireAct is not here. Type: git clone @REPOSITORY@ fireact, then: make -C fireact lab")
 
 # %% tags=["parameters"]
 profile = "tiny"  # which models, prompts and questions
@@ -49,30 +52,25 @@ quick = False  # smallest sizes, to see whether every cell runs
 # which nobody tuned anything on. Where you made your own with the printed command, yours are taken.
 
 # %%
-from fireact_nb.agent.rollouts import successes
-from fireact_nb.agent.trajectory import read_trajectories
-from fireact_nb.analysis.outcomes import read_outcomes
-from fireact_nb.artifacts import find_source, provenance, shipped
-from fireact_nb.files import read_json
-from fireact_nb.profiles import load_profile
-from fireact_nb.study import grid, runner
-from fireact_nb.study.results import Outcomes
+from fireact_nb.agent import read_trajectories, successes
+from fireact_nb.analysis import read_outcomes
+from fireact_nb.artifacts import find_origin, provenance, shipped
+from fireact_nb.lab import open_lab
+from fireact_nb.study import grid, open_study, runner
 from fireact_nb.tinyworld import shelf
-from fireact_nb.tinyworld.shelf import tiny_questions, tiny_search
 
 if quick:
     train_on, epochs, test_on, prompted_on, replay_on = 8, 1, 6, 3, 3
-config, search, dev = load_profile(profile), tiny_search(), tiny_questions("dev")
+lab = open_lab(profile)
+search, dev = lab.search(), lab.questions("dev")
 more = "fireact-nb generate --split train --count 300 --out runs/teacher_react.jsonl"
-own = find_source("teacher_hotpotqa_react", "teacher_react.jsonl", more)
-study_source = find_source("study", "study/study.csv.gz", "make study")
-costs_source = find_source("study_costs", "study/study_costs.json", "make study")
-results = Outcomes(read_outcomes(study_source.path), read_json(costs_source.path))
+own = find_origin("teacher_hotpotqa_react", "teacher_react.jsonl", more)
+results = open_study()
 mine = successes(read_trajectories(own.path))
 enough = len(mine) >= train_on
 pool = mine if enough else runner.load_source("hotpotqa react")
 from_shipped = not enough or own.label.startswith("shipped")
-print(f"{config}\nstudy: {study_source}\ncosts: {costs_source}")
+print(f"{lab}\nstudy: {results.origin}\ncosts: {results.costs_origin}")
 print(f"trajectories: {own if enough else 'the shipped ones, yours are too few'}")
 
 # %% [markdown]
@@ -132,7 +130,7 @@ for asked in (500, 465):
 # Write `em(answers, gold)`. Both are dictionaries. `gold` has the right answer for every question
 # asked. `answers` has what the agent said. A question may be missing there, or its answer may be
 # `None`. Return the share of right answers, by exact match: compare what `normalize_answer` of
-# `fireact_nb.tasks` makes of both. Example: `em({1: "The Jatin."}, {1: "Jatin", 2: "Hosel"})` gives
+# `fireact_nb.agent.tasks` makes of both. Example: `em({1: "The Jatin."}, {1: "Jatin", 2: "Hosel"})` gives
 # `0.5`.
 
 # %% tags=["exercise"]
@@ -183,7 +181,7 @@ check("06.1", em)
 # 40%. How wide is the interval with 100 questions? How many questions make it half as wide?
 
 # %%
-from fireact_nb.analysis.statistics import wilson
+from fireact_nb.analysis import wilson
 
 for n in (100, 125, 500, 600, 2000):
     share = wilson(round(0.4 * n), n)
@@ -200,7 +198,7 @@ for n in (100, 125, 500, 600, 2000):
 # its scores.
 
 # %%
-from fireact_nb.analysis.statistics import Interval
+from fireact_nb.analysis import Interval
 from fireact_nb.study import paper
 
 
@@ -268,7 +266,7 @@ def bootstrap(differences, times=2000):
 changes = [second[q] - first[q] for q in first]  # -1, 0 or 1 for each question
 scores = [100 * fmean(side.values()) for side in (first, second)]
 print(f"paired, by bootstrap: {bootstrap(changes)}")
-print(f"unpaired:             {unpaired(*scores, len(first))}   ({study_source.label})")
+print(f"unpaired:             {unpaired(*scores, len(first))}   ({results.origin.label})")
 
 # %% [markdown]
 # The same difference, and a narrower interval for nothing but care. The package's
@@ -383,7 +381,7 @@ from fireact_nb.study.rendering import show_table
 from fireact_nb.study.tables import table_tuning
 
 [table] = table_tuning(results)
-show_table(table, study_source.label)
+show_table(table, results.origin.label)
 
 # %% [markdown]
 # The direction agrees for all four. The size does not, and it need not: models and worlds differ.
@@ -393,14 +391,14 @@ show_table(table, study_source.label)
 # baseline must not be starved.
 
 # %%
-from fireact_nb.analysis.statistics import accuracy, paired_difference
+from fireact_nb.analysis import accuracy, paired_difference
 
 for model in grid.STUDENTS:
     scores = {m: accuracy(results.of(prompted(model, m))) for m in ("io", "cot", "react")}
     best = max(scores, key=lambda m: scores[m].value)
     gain = paired_difference(results.of(prompted(model, best)), results.of(tuned(model, "react")))
     print(f"{model:<19} best prompt: {best:<5} {scores[best]}; fine-tuned minus that: {gain}")
-print(f"({study_source.label})")
+print(f"({results.origin.label})")
 
 # %% [markdown]
 # (*IO* is question and answer without a thought, *CoT* a chain of thought without a search.)
@@ -430,7 +428,7 @@ for model in grid.STUDENTS:
             f"{fmean(o.rounds for o in rows):>8.1f}{usd:>15.2f}"
             f"{usd / fmean(o.correct for o in rows):>15.2f}"
         )
-print(f"({study_source.label}; prices: yours, {price_read} and {price_written} a million tokens)")
+print(f"({results.origin.label}; prices: yours, {price_read} and {price_written} a million tokens)")
 
 # %% [markdown]
 # Rounds are about the same. The gain is that no example has to be read. And a wrong answer costs as
@@ -445,8 +443,8 @@ for name, (before, after) in paper.ROBUSTNESS.items():
         print(f"GPT-3.5, {name}: {before} prompted, {after} fine-tuned ({paper.PROVENANCE})")
 for label, agent in (("prompted", prompted(MAIN, "react")), ("fine-tuned", tuned(MAIN, "react"))):
     seconds = fmean(o.seconds for o in results.of(agent))
-    print(f"{MAIN}, seconds a trial: {seconds:.2f} {label} ({study_source.label})")
-print(f"{MAIN}, training: {results.training(tuned(MAIN, 'react'))} ({costs_source.label})")
+    print(f"{MAIN}, seconds a trial: {seconds:.2f} {label} ({results.origin.label})")
+print(f"{MAIN}, training: {results.training(tuned(MAIN, 'react'))} ({results.costs_origin.label})")
 
 # %% [markdown]
 # The directions agree. The paper saves little money. A likely reason: a fine-tuned GPT-3.5 was
@@ -464,19 +462,16 @@ print(f"{MAIN}, training: {results.training(tuned(MAIN, 'react'))} ({costs_sourc
 # %%
 from dataclasses import replace
 
-from fireact_nb.artifacts import RUNS
-from fireact_nb.learning.mixing import mix
-from fireact_nb.learning.training import fine_tune
-from fireact_nb.tinyworld.shelf import held_out_questions
+from fireact_nb.learning import fine_tune, mix
 
 group = "hotpotqa react"
-chosen = mix({group: pool}, {group: train_on}, seed, held_out=held_out_questions())
+chosen = mix({group: pool}, {group: train_on}, seed, held_out=lab.held_out())
 masks = {"live react": "agent", "live mask all turns": "all turns", "live mask off": "off"}
 folders = {}
 for name in list(masks)[:cells]:
     recipe = replace(grid.LIVE, epochs=epochs, seed=seed, mask=masks[name])
-    folders[name] = RUNS / "06" / f"{name.replace(' ', '-')}-{train_on}x{epochs}-seed{seed}"
-    done = fine_tune(shipped(config.student), chosen, folders[name], recipe, progress=False)
+    folders[name] = lab.runs / "06" / f"{name.replace(' ', '-')}-{train_on}x{epochs}-seed{seed}"
+    done = fine_tune(lab.student, chosen, folders[name], recipe, progress=False)
     print(f"{name}: loss {done.losses[0][1]:.2f} to {done.losses[-1][1]:.2f}, {done.seconds:.0f} s")
 
 # %% [markdown]
@@ -487,18 +482,15 @@ for name in list(masks)[:cells]:
 # query, so anyone can repeat the run.
 
 # %%
-from fireact_nb.agent.episode import Settings
-from fireact_nb.agent.prompting import load_prompt
-from fireact_nb.agent.rollouts import generate
-from fireact_nb.analysis.outcomes import outcomes_of
-from fireact_nb.models.local import LocalChat
+from fireact_nb.agent import Settings, generate
+from fireact_nb.analysis import outcomes_of
 
-bare = load_prompt("fireact")  # no instruction, no examples
+bare = lab.prompt("fireact")  # no instruction, no examples
 
 
 def play(adapter, questions, condition="normal", prompt=bare):
     """The student, with this adapter or without, plays the questions with this tool."""
-    chat = LocalChat(shipped(config.student), adapter, batch=128)
+    chat = lab.chat(adapter, batch_size=128)
     tool = shelf.make_search(condition, seed)
     return generate(questions, prompt, chat, tool, Settings(seed=seed), progress=False)
 
@@ -507,7 +499,7 @@ live = {}
 for name, folder in folders.items():
     for condition in ("normal", "none 0.5")[: 2 if name == "live react" else 1]:
         played = play(folder, dev[:test_on], condition)
-        rows = outcomes_of(played, dev[:test_on], f"student, {name}", config.student)
+        rows = outcomes_of(played, dev[:test_on], f"student, {name}", lab.profile.student)
         live[name, condition] = rows
         print(f"{name}, {condition}: EM {accuracy(rows)} of {test_on}, measured in this run")
 
@@ -517,7 +509,7 @@ for name, folder in folders.items():
 # side. A run outside is most likely not the same cell.
 
 # %%
-from fireact_nb.analysis.statistics import tolerance_band
+from fireact_nb.analysis import tolerance_band
 
 shipped_live = read_outcomes(shipped("live"))
 same = (train_on, epochs) == (grid.LIVE_COUNT, grid.LIVE.epochs) and from_shipped
@@ -535,8 +527,8 @@ print("the same cell as the shipped one" if same else "OTHER sizes or data: outs
 
 # %%
 few = dev[:prompted_on]
-played = play(None, few, prompt=load_prompt("react", config.prompts))
-before = outcomes_of(played, few, "student, prompted", config.student)
+played = play(None, few, prompt=lab.prompt("react"))
+before = outcomes_of(played, few, "student, prompted", lab.profile.student)
 after = live["live react", "normal"][:prompted_on]
 before = before[: len(after)]
 print(f"prompted {accuracy(before)}, trained {accuracy(after)}, {len(after)} dev questions")
@@ -557,7 +549,7 @@ print(f"trained minus prompted: {paired_difference(before, after)}   (measured i
 from fireact_nb.study.tables import table_robustness
 
 [table] = table_robustness(results)
-show_table(table, study_source.label)
+show_table(table, results.origin.label)
 
 # %% [markdown]
 # Two notes on reading it. From here on the fine-tuned student is that of the first seed (in Table 2
@@ -571,7 +563,7 @@ show_table(table, study_source.label)
 # of its right answers does each of them lose?
 
 # %%
-from fireact_nb.analysis.statistics import paired_bootstrap
+from fireact_nb.analysis import paired_bootstrap
 
 pair = {"prompted": prompted(MAIN, "react"), "fine-tuned": tuned(MAIN, "react")}
 asked = sorted({o.question_id for o in results.of(pair["prompted"], condition=grid.NOISE[0])})
@@ -601,7 +593,7 @@ with_alt(
         rows,
         "Does fine-tuning protect from a bad tool? The paper's does, ours not",
         "change of EM when fine-tuned minus change when prompted",
-        study_source.label,
+        results.origin.label,
     )
 )
 
@@ -612,7 +604,7 @@ with_alt(
 # two sides, and a coin would get half.
 
 # %%
-kinds = {q.id: q.type for q in tiny_questions("test")}
+kinds = {q.id: q.type for q in lab.questions("test")}
 for label, agent in pair.items():
     for kind in ("bridge", "comparison"):
         places = [place for place, q in enumerate(asked) if kinds[q] == kind]
@@ -621,7 +613,7 @@ for label, agent in pair.items():
             right = marks(agent, condition)
             shares.append(f"{condition} {fmean(right[place] for place in places):.0%}")
         print(f"{label:<11}{kind:<11} {', '.join(shares)}")
-print(f"({study_source.label})")
+print(f"({results.origin.label})")
 
 # %% [markdown]
 # There it is. The fine-tuned student lives on bridge questions, and those need the tool twice. The
@@ -684,7 +676,7 @@ check("06.4", losses_of)
 # in which round should it have noticed? (If a run has no such case, you see another episode.)
 
 # %%
-from fireact_nb.analysis.viewer import show_side_by_side
+from fireact_nb.analysis import show_side_by_side
 
 adapter = shipped("student_react_500_0")
 replayed = {c: play(adapter, dev[:replay_on], c) for c in ("normal", *grid.NOISE)}
@@ -731,7 +723,7 @@ for condition, played in zip(grid.NOISE, (under_none, under_random), strict=True
 # question. Which two relations are chained in these two?
 
 # %%
-for question in tiny_questions("test", 2, "bamboogle"):
+for question in lab.questions("test", 2, "bamboogle"):
     print(question.question, "->", question.answer)
 for line in table.lines:
     if line.label.startswith("bamboogle"):
@@ -739,7 +731,7 @@ for line in table.lines:
         print(f"{line.label}: {line.ours}, {theirs}")
 bridges = [o for o in results.of(tuned(MAIN, "react"), seed=0) if kinds[o.question_id] == "bridge"]
 print(f"the same student on bridge questions of HotpotQA: {accuracy(bridges)}")
-print(f"({study_source.label}; {paper.PROVENANCE})")
+print(f"({results.origin.label}; {paper.PROVENANCE})")
 
 # %% [markdown]
 # Part of the skill carries over: the student can chain relations in pairs that it never saw
@@ -765,7 +757,7 @@ with_alt(
         {"student, ours": ours, f"GPT-3.5, read off coarsely ({paper.PROVENANCE})": coarse},
         "Our student still gains from more trajectories",
         "training trajectories",
-        source=study_source.label,
+        source=results.origin.label,
         log=True,
     )
 )
@@ -794,7 +786,7 @@ for claim in table.claims:
 from fireact_nb.study.tables import table_tasks
 
 [table] = table_tasks(results)
-show_table(table, study_source.label)
+show_table(table, results.origin.label)
 
 # %% [markdown]
 # Three things stand out:
@@ -818,7 +810,7 @@ for task in ("hotpotqa", "bamboogle", "strategyqa", "mmlu"):
         right = f", {fmean(o.correct for o in group):.0%} right" if group else ""
         told.append(f"{len(group)} {words}{right}")
     print(f"{task:<11}" + "; ".join(told))
-print(f"({study_source.label})")
+print(f"({results.origin.label})")
 
 # %% [markdown]
 # StrategyQA has two possible answers and our MMLU four options. There its answers at once are about
@@ -841,10 +833,10 @@ print(dict(counts))
 # %%
 import torch
 
-chat = LocalChat(shipped(config.student), shipped("student_multi_task_cot_0"), batch=128)
+chat = lab.chat(shipped("student_multi_task_cot_0"), batch_size=128)
 for task in ("hotpotqa", "strategyqa", "mmlu"):
     chances = []
-    for question in tiny_questions("dev", replay_on, task):
+    for question in lab.questions("dev", replay_on, task):
         ask = [{"role": "user", "content": question.question}]
         text = chat.tokenizer.apply_chat_template(ask, add_generation_prompt=True, tokenize=False)
         ids = chat.tokenizer(text + "Thought:", return_tensors="pt", add_special_tokens=False)
@@ -866,7 +858,7 @@ for task in ("hotpotqa", "strategyqa", "mmlu"):
 # %%
 forced = replace(bare, cues={1: "I need the"})
 for task in ("mmlu", "hotpotqa"):
-    few = tiny_questions("dev", replay_on, task)
+    few = lab.questions("dev", replay_on, task)
     for label, prompt in (("its own first word", bare), ("'I need the'", forced)):
         played = generate(few, prompt, chat, search, Settings(seed=seed), progress=False)
         rounds = fmean(t.rounds for t in played)
@@ -914,7 +906,7 @@ for variant, label in {**variants, "failures kept": "failures kept"}.items():
     if variant in small:
         found = paired_difference(small["react"], small[variant])
         print(f"{label}, live, 5 seeds on each side:       {found}")
-print(f"({study_source.label}; live: {provenance('live')})")
+print(f"({results.origin.label}; live: {provenance('live')})")
 
 # %% [markdown]
 # Three lessons:
@@ -946,7 +938,7 @@ print(f"({provenance('teacher_hotpotqa_react')}; in the paper's release 40 of 73
 # %%
 from fireact_nb.analysis.figures import plot_bars
 
-asked_of = {q.id: q for q in (*tiny_questions("test"), *dev)}
+asked_of = {q.id: q for q in (*lab.questions("test"), *dev)}
 pages = "\n".join(search.passages)
 FAULTS = ("right", "the other side", "another page's", "no such thing", "no answer")
 
@@ -971,7 +963,7 @@ with_alt(
         bars,
         "Fine-tuning mends most of the copying; comparisons stay hard",
         "share of test questions, percent",
-        study_source.label,
+        results.origin.label,
         form="{:.0f}%",
     )
 )

@@ -19,14 +19,17 @@
 # | Before this | helpful: 01 (the methods) and 05 (mixing them); it runs alone |
 
 # %%
-# On Colab this fetches the project and what Colab lacks; on a laptop it does nothing.
-import subprocess
+# On Colab this fetches the project and what Colab lacks; on a laptop it only looks for it.
 import sys
+from importlib.util import find_spec
+from subprocess import run
 
-if "google.colab" in sys.modules:
-    subprocess.run(["git", "clone", "--depth", "1", "@REPOSITORY@", "fireact"], check=True)
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "-e", "fireact"], check=True)
+if "google.colab" in sys.modules and not find_spec("fireact_nb"):
+    run("git clone --depth 1 @REPOSITORY@ fireact || git -C fireact pull", shell=True)
+    run([sys.executable, "-m", *"pip install -q -e fireact torchao>=0.16".split()], check=True)
     sys.path.insert(0, "fireact")
+if not find_spec("fireact_nb"):
+    sys.exit("FireAct is not here. Type: git clone @REPOSITORY@ fireact, then: make -C fireact lab")
 
 # %% tags=["parameters"]
 profile = "tiny"  # which models, prompts and questions
@@ -45,21 +48,16 @@ quick = False  # smallest sizes, to see whether every cell runs
 # Nothing is played here: everything below is arithmetic on that table.
 
 # %%
-from fireact_nb.analysis.outcomes import read_outcomes
-from fireact_nb.artifacts import find_source
-from fireact_nb.files import read_json
-from fireact_nb.profiles import load_profile
-from fireact_nb.study.results import Outcomes
-from fireact_nb.tinyworld.shelf import tiny_questions
+from fireact_nb.analysis import read_outcomes
+from fireact_nb.lab import open_lab
+from fireact_nb.study import open_study
 
 if quick:
     splits = 4
-config = load_profile(profile)
-study_source = find_source("study", "study/study.csv.gz", "make study")
-costs_source = find_source("study_costs", "study/study_costs.json")
-results = Outcomes(read_outcomes(study_source.path), read_json(costs_source.path))
-questions = {q.id: q for q in tiny_questions("test")}
-print(f"{config}\nstudy: {study_source}")
+lab = open_lab(profile)
+results = open_study()
+questions = {q.id: q for q in lab.questions("test")}
+print(f"{lab}\nstudy: {results.origin}")
 
 # %% [markdown]
 # ## 1. Who is right where?
@@ -147,7 +145,7 @@ with_alt(
         [(who, overlap(pool)) for who, pool in pools.items()],
         "Who is right: several methods, only one, or none",
         "number of test questions",
-        study_source.label,
+        results.origin.label,
     )
 )
 
@@ -253,10 +251,10 @@ from fireact_nb.study.rendering import show_table
 from fireact_nb.study.tables import table_selection
 
 tables = table_selection(results)
-show_table(tables[1], study_source.label)
+show_table(tables[1], results.origin.label)
 
 # %%
-show_table(tables[0], study_source.label)
+show_table(tables[0], results.origin.label)
 
 # %% [markdown]
 # The order is that of the paper: random, a middle row, oracle. (The paper's middle row is its
@@ -267,8 +265,8 @@ show_table(tables[0], study_source.label)
 # One line is missing in our table: the *implicit* choice. Our students that were trained on mixes:
 
 # %%
+from fireact_nb.analysis import accuracy
 from fireact_nb.analysis.selection import best_fixed, oracle_choice
-from fireact_nb.analysis.statistics import accuracy
 
 implicit = {mix: results.of(tuned(MAIN, mix), seed=0) for mix in ("react+cot", "all")}
 implicit = on(asked, implicit)
@@ -354,7 +352,7 @@ with_alt(
         "More methods or more tries: both find more right answers",
         "how many methods, or how many tries",
         "share of questions where at least one is right",
-        source=study_source.label,
+        source=results.origin.label,
     )
 )
 
@@ -368,7 +366,7 @@ for who, pool in pools.items():
     left = oracle_beyond_samples(pool, tries[who])
     verdict = "clear of zero" if left.low > 0 or left.high < 0 else "NOT clear of zero"
     print(f"{who}: oracle over 3 methods minus pass@3 of ReAct: {left}, {verdict}")
-print(f"({study_source.label}, 300 test questions)")
+print(f"({results.origin.label}, 300 test questions)")
 
 # %% [markdown]
 # There is a second control: three *models* instead of three methods. The authors released the
@@ -479,7 +477,7 @@ check("07.4", half_and_half)
 # %%
 import random
 
-from fireact_nb.analysis.statistics import paired_bootstrap
+from fireact_nb.analysis import paired_bootstrap
 
 
 def learn(marks, kinds, seen):
@@ -548,7 +546,7 @@ for who in pools:
     by_rule = [marks[who][rule[forms[q]]][q] for q in fresh]
     print(f"{who}: always {name} {fmean(always):.3f}, by the rule {fmean(by_rule):.3f}")
     print(f"  gain {paired_bootstrap(always, by_rule)}")
-print(f"({study_source.label}, the other {len(fresh)} test questions)")
+print(f"({results.origin.label}, the other {len(fresh)} test questions)")
 
 # %% [markdown]
 # In the shipped table the gain is gone. How can that be? The rule was cross-fitted, and its
@@ -599,8 +597,8 @@ for label, ids in (("the first 300", asked), ("the other 300", fresh)):
 # beat "always the best fixed method"?
 
 # %%
+from fireact_nb.analysis import Interval
 from fireact_nb.analysis.selection import random_choice as chance
-from fireact_nb.analysis.statistics import Interval
 
 pool, by = pools["student"], marks["student"]
 line = []
@@ -614,7 +612,7 @@ with_alt(
         {"selector, right with probability p": line, f"always {name}": [(0, flat), (1, flat)]},
         "A selector has to be good before it is worth having (student)",
         "p, the probability to pick a right method where there is one",
-        source=study_source.label,
+        source=results.origin.label,
     )
 )
 
@@ -667,7 +665,7 @@ print(f"trying all three to find out {'':<9}{tokens:>12.0f} prompt tokens")
 from pathlib import Path
 
 rows = read_outcomes(my_outcomes) if my_outcomes else results.rows
-label = f"your own run ({Path(my_outcomes).name})" if my_outcomes else study_source.label
+label = f"your own run ({Path(my_outcomes).name})" if my_outcomes else results.origin.label
 rows = [o for o in rows if o.task == my_task and o.condition == my_condition]
 names = my_agents or sorted({o.agent for o in rows})
 mine = {}

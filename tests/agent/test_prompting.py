@@ -10,14 +10,15 @@ from fireact_nb.agent.prompting import FOLDER, METHODS, Prompt, load_prompt, par
 from fireact_nb.agent.tasks import TASKS, Question, normalize_answer, score
 from fireact_nb.agent.trajectory import OBSERVATION, Message, Trajectory, parse_messages
 from fireact_nb.errors import FireActError
-from fireact_nb.tinyworld.shelf import held_out_questions, prompt_set, tiny_questions, tiny_search
+from fireact_nb.tinyworld import TinyWorld
 
+WORLD = TinyWorld()
 PROMPTED = ("io", "cot", "react", "reflexion")
 # The methods of each task's prompts over the tiny world.
 TINY = {"hotpotqa": PROMPTED, "strategyqa": PROMPTED[:3], "mmlu": PROMPTED[:3]}
 TINY_SHIPPED = [(task, method) for task, methods in TINY.items() for method in methods]
 SHIPPED = [("hotpotqa", method) for method in PROMPTED]  # the paper's own
-SHIPPED += [(prompt_set(task), method) for task, method in TINY_SHIPPED]
+SHIPPED += [(WORLD.prompt("react", task).name, method) for task, method in TINY_SHIPPED]
 each_prompt = pytest.mark.parametrize(("name", "method"), SHIPPED)
 each_tiny_prompt = pytest.mark.parametrize(("task", "method"), TINY_SHIPPED)
 each_tiny_tool_prompt = pytest.mark.parametrize(
@@ -56,7 +57,7 @@ def test_the_methods_that_answer_in_one_turn():
 
 
 def test_every_task_has_its_set():
-    assert {task: prompt_set(task) for task in TASKS} == {
+    assert {task: WORLD.prompt("react", task).name for task in TASKS} == {
         "hotpotqa": "tiny",
         "bamboogle": "tiny",
         "strategyqa": "tiny_strategyqa",
@@ -107,8 +108,8 @@ def test_the_question_comes_last():
 
 @each_tiny_prompt
 def test_tiny_examples_are_training_questions_with_their_gold_answers(task, method):
-    train = {q.question: q for q in tiny_questions("train", task=task)}
-    shown = examples(load_prompt(method, prompt_set(task)))
+    train = {q.question: q for q in WORLD.questions("train", task=task)}
+    shown = examples(WORLD.prompt(method, task))
     for trajectory in shown:
         question, said = train[trajectory.question], final_answer(trajectory)
         assert score(task, said, question.answer, question.options), (said, question)
@@ -119,25 +120,25 @@ def test_tiny_examples_are_training_questions_with_their_gold_answers(task, meth
 @each_tiny_prompt
 def test_no_held_out_question_of_any_task_is_in_a_prompt(task, method):
     """Nor, with options, what it asks before them."""
-    messages = load_prompt(method, prompt_set(task)).messages
+    messages = WORLD.prompt(method, task).messages
     prompt = normalize_answer("\n".join(m["content"] for m in messages))
 
     def shown(questions: list[Question]) -> list[str]:
         asked = [q.question.partition("(A)")[0] for q in questions]
         return [question for question in asked if normalize_answer(question) in prompt]
 
-    assert len(shown(tiny_questions("train", task=task))) == 2, "the check must see those shown"
-    assert len(held_out_questions()) > 2000
-    assert not shown(held_out_questions())
+    assert len(shown(WORLD.questions("train", task=task))) == 2, "the check must see those shown"
+    assert len(WORLD.held_out()) > 2000
+    assert not shown(WORLD.held_out())
 
 
 @each_tiny_tool_prompt
 def test_tiny_observations_are_what_the_tool_answers(task, method):
-    shown = examples(load_prompt(method, prompt_set(task)))
+    shown = examples(WORLD.prompt(method, task))
     steps = [step for trajectory in shown for step in trajectory.steps[:-1]]
     assert len(steps) >= 2
     for step in steps:
-        assert tiny_search().search(step.turn.argument) == step.observation
+        assert WORLD.search().search(step.turn.argument) == step.observation
 
 
 # -- reflection cues ----------------------------------------------------------------------------

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from fireact_nb.agent.search import NORMAL, NOTHING, Bm25, Condition
 from fireact_nb.errors import FireActError
-from fireact_nb.tinyworld.shelf import tiny_search
+from fireact_nb.tinyworld import TinyWorld
 
+WORLD = TinyWorld()
 PASSAGES = [
     "Silver Kenel: Film of 1999.",
     "Silver Kenel: Directed by Ada Situs, starring Otto Lelan.",
@@ -72,13 +73,13 @@ def test_word_order_and_repetition_do_not_matter(tool):
 
 @given(st.text(max_size=60))
 def test_any_query_has_one_answer(query):
-    tool = tiny_search()
+    tool = WORLD.search()
     assert tool.search(query) in {*tool.passages, NOTHING}
     assert tool.search(query) == tool.search(query, salt="other")
 
 
 def test_two_indexes_agree(tool):
-    world = tiny_search()
+    world = WORLD.search()
     rebuilt = Bm25(world.passages)
     for passage in world.passages[::20]:
         assert rebuilt.search(passage) == world.search(passage)
@@ -89,7 +90,7 @@ def test_titles_of_the_tiny_world_are_found():
 
     Two spouses' pages say the same words: the first of them is found.
     """
-    tool = tiny_search()
+    tool = WORLD.search()
     titles = list(dict.fromkeys(p.partition(": ")[0] for p in tool.passages))
     assert len(titles) == 1004
     own = 0

@@ -14,9 +14,12 @@ from fireact_nb.agent.tasks import Question
 from fireact_nb.agent.trajectory import Step, Trajectory
 from fireact_nb.errors import FireActError
 from fireact_nb.learning.mixing import Mix, check_leaks, mix, share_out
-from fireact_nb.tinyworld.shelf import tiny_questions
+from fireact_nb.tinyworld import TinyWorld
 
-HELD_OUT = tuple(tiny_questions("dev") + tiny_questions("test"))
+WORLD = TinyWorld()
+
+
+HELD_OUT = tuple(WORLD.questions("dev") + WORLD.questions("test"))
 
 
 def react(question: Question, query: str = "a", source: str = "teacher") -> Trajectory:
@@ -42,7 +45,7 @@ def cot(question: Question) -> Trajectory:
     return replace(react(question), steps=(step,), method="cot")
 
 
-TRAIN = tiny_questions("train", 60)
+TRAIN = WORLD.questions("train", 60)
 REACT = [react(q) for q in TRAIN]
 COT = [cot(q) for q in TRAIN[30:]]
 GROUPS = {"react": REACT, "cot": COT}

@@ -133,7 +133,7 @@ def test_variants_of_the_main_student(seed):
         assert agent.tuning.mix.counts == {"hotpotqa react": count}
     assert VARIANTS == {
         "qlora": {"kind": "qlora"},
-        "full": {"kind": "full", "rate": FULL_RATE},
+        "full": {"kind": "full", "learning_rate": FULL_RATE},
         "mask all turns": {"mask": "all turns"},
         "mask off": {"mask": "off"},
     }

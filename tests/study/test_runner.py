@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from multiprocessing import current_process
 
 import pytest
@@ -69,7 +69,7 @@ def test_an_identity_changes_with_all_an_agent_is_made_from(bench):
         bench.renew(name)
         seen.add(identity(TUNED))
     assert len(seen) == 5
-    for change in ({"rate": 1e-4}, {"kind": "qlora"}, {"mask": "off"}, {"epochs": 1}):
+    for change in ({"learning_rate": 1e-4}, {"kind": "qlora"}, {"mask": "off"}, {"epochs": 1}):
         seen.add(identity(with_recipe(TUNED, **change)))
     seen.add(identity(with_recipe(TUNED, seed=1)).replace("_1-", "_0-"))
     fewer = Mix(((Source("hotpotqa", "react"), 500), (Source("hotpotqa", "cot"), 186)))
@@ -368,6 +368,6 @@ def test_costs_tell_what_each_agent_and_training_took(bench):
     few, prompted = bench.study.costs([FEW, PROMPTED])
     assert (few["agent"], few["seed"], few["seconds"]) == (FEW.name, 4, 151)
     assert (few["training"]["examples"], few["training"]["trained_parameters"]) == (3, 64)
-    assert few["training"]["recipe"] == asdict(FEW.tuning.recipe)
+    assert few["training"]["recipe"] == FEW.tuning.recipe.to_dict()
     assert prompted == {"agent": PROMPTED.name, "seed": 0, "seconds": 12}
     json.dumps([few, prompted])

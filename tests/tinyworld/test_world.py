@@ -25,13 +25,16 @@ from fireact_nb.agent.tasks import LETTERS, TASKS, score
 from fireact_nb.agent.trajectory import Message
 from fireact_nb.artifacts import DATA
 from fireact_nb.study.chain import write_tokenizer, write_world
+from fireact_nb.tinyworld import TinyWorld
 from fireact_nb.tinyworld.dialogues import draw_style, found
 from fireact_nb.tinyworld.questions import Puzzle, choice, draw_form, fill_form
-from fireact_nb.tinyworld.shelf import held_out_questions, tiny_questions, tiny_search
 from fireact_nb.tinyworld.splits import make_all_puzzles, make_questions
 from fireact_nb.tinyworld.text import FRESH_SIZES, open_library, write_documents
 from fireact_nb.tinyworld.wordings import HELD_OUT
 from fireact_nb.tinyworld.world import SEED, World, make_world
+
+WORLD = TinyWorld()
+
 
 Document = str | list[Message]
 Puzzles = dict[str, dict[str, list[Puzzle]]]  # by task and split
@@ -179,11 +182,11 @@ def test_the_shipped_questions_are_those_of_the_puzzles(world, puzzles):
         made = make_questions(puzzles[task], task)
         assert list(made) == [split for split in SIZES[task] if split != "pretrain"]
         for split, own in made.items():
-            assert own == tiny_questions(split, task=task)
+            assert own == WORLD.questions(split, task=task)
             assert {(q.task, q.split) for q in own} == {(task, split)}
             ids["train" if split == "train" else "held out"] += [q.id for q in own]
     assert not repeated(ids["train"] + ids["held out"])
-    assert sorted(q.id for q in held_out_questions()) == sorted(ids["held out"])
+    assert sorted(q.id for q in WORLD.held_out()) == sorted(ids["held out"])
 
 
 def test_no_text_and_no_composed_facts_are_shared(puzzles):
@@ -289,7 +292,7 @@ def test_gold_answers_follow_from_the_pages(world, puzzles, task):
 
 
 def test_what_a_question_needs_can_be_found(world, puzzles):
-    passages = set(tiny_search().passages)
+    passages = set(WORLD.search().passages)
     for _, puzzle in split_puzzles(puzzles):
         for title, relation in puzzle.hops:
             page = world.entities[title]
@@ -328,7 +331,7 @@ def test_questions_name_one_page_and_ask_for_its_facts(world, puzzles, task):
 
 
 def test_searching_for_a_bamboogle_question_does_not_bring_up_its_answer(puzzles):
-    tool = tiny_search()
+    tool = WORLD.search()
     for puzzle in puzzles["bamboogle"]["test"]:
         assert puzzle.answer not in tool.search(puzzle.text), puzzle.text
     dev = [p for p in puzzles["hotpotqa"]["dev"] if p.kind == "bridge"]
@@ -337,7 +340,7 @@ def test_searching_for_a_bamboogle_question_does_not_bring_up_its_answer(puzzles
 
 @pytest.mark.parametrize("split", ["train", "dev", "test"])
 def test_mmlu_accepts_the_letter_and_the_text_of_the_right_option_alone(split):
-    for question in tiny_questions(split, task="mmlu"):
+    for question in WORLD.questions(split, task="mmlu"):
         options = list(question.options)
         assert options == options_of(question.question)
         for letter, option in zip(LETTERS, options, strict=True):

@@ -50,7 +50,7 @@ def _worked_example(answer: Any) -> str:
     """A ReAct example with two searches that the tool really answered so, and the right answer."""
     from ...agent.tasks import normalize_answer
     from ...agent.trajectory import parse_text
-    from ...tinyworld.shelf import tiny_search
+    from ...tinyworld import TinyWorld
 
     if not isinstance(answer, str):
         wrong('Put the whole example into one text between """ and """.')
@@ -70,7 +70,7 @@ def _worked_example(answer: Any) -> str:
     if len(turns) < 3:
         wrong(f"It has {len(turns) - 1} search; this question needs the author and then a year.")
     for number, (step, turn) in enumerate(zip(steps[:-1], turns[:-1], strict=True), 1):
-        real = tiny_search().search(turn.argument)
+        real = TinyWorld().search().search(turn.argument)
         if step.observation is None or step.observation.strip() != real:
             wrong(f"In round {number} the tool really says: {real!r}. Yours: "
                    f"{step.observation!r}.")  # fmt: skip

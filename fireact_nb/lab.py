@@ -1,0 +1,138 @@
+"""A profile opened: its world's questions, search and prompts, its teacher and its student.
+
+Every notebook begins here, so that the same cells run under any profile. Knows which world and
+models a profile names; knows no experiment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+from . import artifacts
+from .agent.prompting import Prompt
+from .agent.search import NORMAL, Condition, Search
+from .agent.sources import Source
+from .agent.tasks import Question
+from .agent.trajectory import Trajectory, read_trajectories
+from .artifacts import Origin, find_model
+from .models.local import LocalChat
+from .profiles import Profile, load_profile
+from .tinyworld import TinyWorld
+
+
+class World(Protocol):
+    """Where questions come from, what can be searched, and how it is asked there.
+
+    `written` tells where the teacher's episodes of a source lie: the learner's own first, and last
+    those that come with the world.
+    """
+
+    def questions(
+        self, split: str, count: int | None = None, task: str = "hotpotqa"
+    ) -> list[Question]: ...
+
+    def search(self, condition: Condition = NORMAL, seed: int = 0) -> Search: ...
+
+    def prompt(self, method: str, task: str = "hotpotqa") -> Prompt: ...
+
+    def held_out(self) -> list[Question]: ...
+
+    def written(self, source: Source) -> list[Origin]: ...
+
+
+# A world is opened by its name; a new one is a new line here.
+WORLDS: Mapping[str, Callable[[], World]] = {"tiny": TinyWorld}
+
+
+@dataclass(frozen=True)
+class Written:
+    """Trajectories that the teacher wrote, and where they come from.
+
+    `played` are all episodes, `kept` those that pass the source's filter.
+    """
+
+    played: tuple[Trajectory, ...]
+    kept: tuple[Trajectory, ...]
+    origin: Origin
+
+
+@dataclass(frozen=True)
+class Lab:
+    """An opened profile; printing it shows the run's configuration."""
+
+    profile: Profile
+    world: World
+
+    def __str__(self) -> str:
+        p = self.profile
+        return f"profile {p.name}: world {p.world}, teacher {p.teacher}, student {p.student}"
+
+    @property
+    def runs(self) -> Path:
+        """The folder for what the learner makes."""
+        return artifacts.RUNS
+
+    def questions(
+        self, split: str, count: int | None = None, task: str = "hotpotqa"
+    ) -> list[Question]:
+        """The first `count` questions of a split (all without a count)."""
+        return self.world.questions(split, count, task)
+
+    def search(self, condition: Condition = NORMAL, seed: int = 0) -> Search:
+        """The search tool, sound or failing as `condition` says."""
+        return self.world.search(condition, seed)
+
+    def prompt(self, method: str, task: str = "hotpotqa") -> Prompt:
+        """How a method opens an episode of a task; "fireact" is the bare question."""
+        return self.world.prompt(method, task)
+
+    def held_out(self) -> list[Question]:
+        """Every question that no training may see."""
+        return self.world.held_out()
+
+    def written(
+        self, method: str = "react", task: str = "hotpotqa", least: int = 1, own: bool = True
+    ) -> Written:
+        """What the teacher wrote by a method: the learner's own if `least` of it can be trained on.
+
+        Else, and always without `own`, what comes with the world.
+        """
+        source = Source(task, method)
+        *mine, last = self.world.written(source)
+        for origin in mine if own else ():
+            found = _read(source, origin)
+            if len({(t.question, t.steps) for t in found.kept}) >= least:
+                return found
+        return _read(source, last)
+
+    def teacher(self) -> LocalChat:
+        """The strong model, to be prompted."""
+        return LocalChat(find_model(self.profile.teacher))
+
+    @cached_property
+    def student(self) -> Path:
+        """The small model to be fine-tuned: its folder."""
+        return find_model(self.profile.student)
+
+    def chat(self, tuned: str | Path | None = None, batch_size: int = 64) -> LocalChat:
+        """The student as it is, or as fine-tuning left it: `tuned` holds an adapter or a model."""
+        if tuned is None:
+            return LocalChat(self.student, batch_size=batch_size)
+        if (Path(tuned) / "adapter_config.json").exists():
+            return LocalChat(self.student, tuned, batch_size=batch_size)
+        return LocalChat(tuned, batch_size=batch_size)
+
+
+def _read(source: Source, origin: Origin) -> Written:
+    played = read_trajectories(origin.path)
+    return Written(tuple(played), tuple(source.select(played)), origin)
+
+
+def open_lab(profile: str) -> Lab:
+    """The lab of a profile, by name. Raises FireActError for a profile that nobody wrote."""
+    chosen = load_profile(profile)
+    return Lab(chosen, WORLDS[chosen.world]())
