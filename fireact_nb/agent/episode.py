@@ -62,8 +62,8 @@ def play(
             prefix=f"Thought: {cue}" if cue else "",
         )
         replies.append(reply)
-        if reply.finish in ("context full", "refused"):
-            state = reply.finish
+        if reply.finish_reason in ("context full", "refused"):
+            state = reply.finish_reason
             break
         if one_turn:
             answer = read_answer(reply.text)

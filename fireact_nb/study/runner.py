@@ -107,8 +107,8 @@ def _chat(agent: Agent) -> LocalChat:
         return LocalChat(shipped(agent.model))
     folder = train_agent(agent)
     if agent.recipe and agent.recipe.kind == "full":
-        return LocalChat(folder, batch=BARE_BATCH)
-    return LocalChat(shipped(agent.model), folder, batch=BARE_BATCH)
+        return LocalChat(folder, batch_size=BARE_BATCH)
+    return LocalChat(shipped(agent.model), folder, batch_size=BARE_BATCH)
 
 
 def load_source(source: str) -> list[Trajectory]:

@@ -209,6 +209,7 @@ def test_a_read_only_folder_is_refused_when_opened(tmp_path: Path) -> None:
     # Root may write anywhere, so a root process becomes nobody, once its imports are done.
     code = """
         import os, sys, tempfile
+        import filelock  # as nobody, it could not be read
         from fireact_nb.errors import FireActError
         from fireact_nb.agent.journal import Journal
         folder = tempfile.mkdtemp()

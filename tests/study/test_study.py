@@ -557,13 +557,16 @@ def test_what_is_shipped_of_an_adapter(trainings, tmp_path, monkeypatch):
 class Guess:
     """Answers every question at once; `asked` holds (agent, question, sample) of each call."""
 
-    endpoint, batch = "local", 8
+    endpoint, batch_size = "local", 8
 
     def __init__(self, agent: Agent, asked: list[tuple[str, str, int]]) -> None:
         self.name, self.asked = f"model of {agent.slug}", asked
 
     def reply(
-        self, requests: Sequence[Request], done: Callable[[int, Reply], None] | None = None
+        self,
+        requests: Sequence[Request],
+        done: Callable[[int, Reply], None] | None = None,
+        stop: object = None,
     ) -> list[Reply]:
         replies = []
         for place, request in enumerate(requests):
@@ -851,7 +854,7 @@ def test_costs_tell_what_each_agent_and_training_took(asked, monkeypatch):
 
 def test_a_full_model_is_played_without_and_an_adapter_with_its_base(trainings, monkeypatch):
     chats = []
-    monkeypatch.setattr(runner, "LocalChat", lambda *paths, batch=64: chats.append(paths))
+    monkeypatch.setattr(runner, "LocalChat", lambda *paths, batch_size=64: chats.append(paths))
     full = replace(FEW, recipe=replace(FEW.recipe, kind="full"))
     for agent in (PROMPTED, FEW, full):
         runner._chat(agent)
