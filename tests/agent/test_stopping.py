@@ -16,7 +16,7 @@ import pytest
 from doubles import QUESTIONS, Dice, Pages
 from servers import QUOTA, Answer, ChatServer, fails, says
 
-from fireact_nb.agent.chat import Chat, Request
+from fireact_nb.agent.chat import Chat
 from fireact_nb.agent.journal import Journal
 from fireact_nb.agent.prompting import Prompt
 from fireact_nb.agent.rollouts import generate
