@@ -7,10 +7,11 @@ and the tool are handed in.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import asdict, dataclass
+from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 
@@ -132,14 +133,15 @@ def _drive_batches(
     games: Sequence[Game], chat: Chat, journal: Journal | None, budget: Budget
 ) -> Generator[Ended, None, None]:
     """Keep `chat.batch_size` episodes in step: a batched call for all of them, again and again."""
-    stop = Stop()  # never set: an error or an interrupt arises in this very thread
+    # Nobody sets this stop: an error or an interrupt arises in this very thread.
+    ask = partial(_ask, chat, journal, budget, Stop())
     waiting = list(reversed(games))
     active: list[tuple[int, Episode, Request]] = []
     while waiting or active:
         while waiting and len(active) < chat.batch_size:
             place, game = waiting.pop()
             active.append((place, game, next(game)))
-        replies = _ask(chat, [request for _, _, request in active], journal, budget, stop)
+        replies = ask([request for _, _, request in active])
         going: list[tuple[int, Episode, Request]] = []
         for (place, game, _), reply in zip(active, replies, strict=True):
             try:
@@ -158,6 +160,7 @@ def _drive_threads(
     ends their waits: an error in one episode must wake those that wait out a server's 429.
     """
     stop, turn, todo = Stop(), Lock(), iter(games)
+    ask = partial(_ask, chat, journal, budget, stop)
     news: SimpleQueue[Ended | BaseException] = SimpleQueue()
 
     def work() -> None:
@@ -168,7 +171,7 @@ def _drive_threads(
                 if taken is None:
                     return
                 place, game = taken
-                news.put((place, _finish(game, chat, journal, budget, stop)))
+                news.put((place, _finish(game, ask)))
         except BaseException as error:
             # In this order: what stopped the run stands before the cancellations it brings.
             news.put(error)
@@ -186,20 +189,21 @@ def _drive_threads(
         _join(workers, GRACE)
         for close in list(stop.closers):
             close()
-        _join(
-            workers, 0.5
-        )  # whoever hangs elsewhere, as in a search, is left behind and asks no more
+        # Whoever hangs elsewhere, as in a search, is left behind: it will ask no more.
+        _join(workers, 0.5)
         raise
 
 
 def _next(news: SimpleQueue[Ended | BaseException]) -> Ended:
     while True:
-        with suppress(Empty):
+        try:
             # Windows cannot interrupt a wait that has no time limit.
             item = news.get(timeout=0.5)
-            if isinstance(item, BaseException):
-                raise item
-            return item
+        except Empty:
+            continue
+        if isinstance(item, BaseException):
+            raise item
+        return item
 
 
 def _join(workers: Sequence[Thread], seconds: float) -> None:
@@ -209,13 +213,11 @@ def _join(workers: Sequence[Thread], seconds: float) -> None:
         worker.join(max(0.0, deadline - time.monotonic()))
 
 
-def _finish(
-    game: Episode, chat: Chat, journal: Journal | None, budget: Budget, stop: Stop
-) -> Trajectory:
+def _finish(game: Episode, ask: Callable[[list[Request]], list[Reply]]) -> Trajectory:
     """Play one episode to its end."""
     request = next(game)
     while True:
-        [reply] = _ask(chat, [request], journal, budget, stop)
+        [reply] = ask([request])
         try:
             request = game.send(reply)
         except StopIteration as end:
@@ -223,7 +225,7 @@ def _finish(
 
 
 def _ask(
-    chat: Chat, requests: list[Request], journal: Journal | None, budget: Budget, stop: Stop
+    chat: Chat, journal: Journal | None, budget: Budget, stop: Stop, requests: list[Request]
 ) -> list[Reply]:
     """Replies from the journal where it has them, from the model where not, journalled at once."""
     keys = [content_key("call", asdict(r), chat.endpoint, chat.name) for r in requests]

@@ -703,10 +703,10 @@ def test_only_the_play_that_is_missing_is_played(asked, trainings):
 def test_a_study_that_was_stopped_keeps_what_was_finished(asked, monkeypatch):
     answer = Guess.reply
 
-    def stopped(self: Guess, requests: Sequence[Request], done: Callable | None = None) -> list:
+    def stopped(self: Guess, *call: object) -> list:
         if len(asked) >= 12:  # in the third play
             raise KeyboardInterrupt
-        return answer(self, requests, done)
+        return answer(self, *call)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Guess, "reply", stopped)
     with pytest.raises(KeyboardInterrupt):
