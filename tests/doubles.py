@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
-from fireact_nb.agent.chat import Reply, Request
+from fireact_nb.agent.chat import Reply, Request, Stop
 from fireact_nb.agent.tasks import Question
 from fireact_nb.analysis.outcomes import Outcome
 from fireact_nb.study.grid import Agent, Play, agents
@@ -40,15 +40,18 @@ class Dice:
     name = "dice"
 
     def __init__(
-        self, local: bool = True, batch: int = 8, wait: float = 0.0, usd: float = 0.0
+        self, local: bool = True, batch_size: int = 8, wait: float = 0.0, usd: float = 0.0
     ) -> None:
         self.endpoint = "local" if local else "http://dice.invalid/v1"
-        self.batch, self.wait, self.usd = batch, wait, usd
+        self.batch_size, self.wait, self.usd = batch_size, wait, usd
         self.asked: list[Request] = []
         self._turn = threading.Lock()
 
     def reply(
-        self, requests: Sequence[Request], done: Callable[[int, Reply], None] | None = None
+        self,
+        requests: Sequence[Request],
+        done: Callable[[int, Reply], None] | None = None,
+        stop: Stop | None = None,
     ) -> list[Reply]:
         time.sleep(self.wait)
         replies = []

@@ -2,7 +2,7 @@
 
 The run is a script of its own, started as `python script journal asked result`. It wraps its model
 in `Recorded(chat, asked)`, plays with a `Journal(journal)`, and writes its trajectories to `result`
-by `formats.write_trajectories`. Any model will do, a real one too: see SCRIPT in test_generate.py.
+by `formats.write_trajectories`. Any model will do, a real one too: see SCRIPT in test_rollouts.py.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from fireact_nb.agent.chat import Chat, Reply, Request
+from fireact_nb.agent.chat import Chat, Reply, Request, Stop
 from fireact_nb.agent.trajectory import Trajectory, read_trajectories
 from fireact_nb.files import content_key
 
@@ -30,11 +30,15 @@ class Recorded:
 
     def __init__(self, chat: Chat, asked: str | Path) -> None:
         self.chat = chat
-        self.name, self.endpoint, self.batch = chat.name, chat.endpoint, chat.batch
+        self.name, self.endpoint = chat.name, chat.endpoint
+        self.batch_size = chat.batch_size
         self._file = os.open(asked, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
     def reply(
-        self, requests: Sequence[Request], done: Callable[[int, Reply], None] | None = None
+        self,
+        requests: Sequence[Request],
+        done: Callable[[int, Reply], None] | None = None,
+        stop: Stop | None = None,
     ) -> list[Reply]:
         def note(place: int, reply: Reply) -> None:
             key = content_key("call", asdict(requests[place]), self.endpoint, self.name)
@@ -42,7 +46,7 @@ class Recorded:
             if done:
                 done(place, reply)
 
-        return self.chat.reply(requests, note)
+        return self.chat.reply(requests, note, stop)
 
 
 @dataclass(frozen=True)
@@ -149,7 +153,7 @@ def _records(journal: Path, kind: str) -> dict[str, dict]:
 
 
 def _trajectory(value: dict) -> Trajectory:
-    return Trajectory.from_json(json.dumps(value))
+    return Trajectory.from_dict(value)
 
 
 def _timeless(trajectory: Trajectory | None) -> Trajectory | None:

@@ -30,7 +30,7 @@ class Answer:
 
 def says(
     text: str | None,
-    finish: str = "stop",
+    finish_reason: str = "stop",
     *,
     refusal: str | None = None,
     tokens: tuple[int, int] | None = (10, 5),
@@ -43,7 +43,7 @@ def says(
         "object": "chat.completion",
         "created": 0,
         "model": "double",
-        "choices": [{"index": 0, "message": message, "finish_reason": finish}],
+        "choices": [{"index": 0, "message": message, "finish_reason": finish_reason}],
     }
     if tokens:
         body["usage"] = {

@@ -50,9 +50,9 @@ def tiny_model(**changes):
     return model, tokenizer
 
 
-def tiny_chat(batch=64, **changes):
+def tiny_chat(batch_size=64, **changes):
     model, tokenizer = tiny_model(**changes)
-    return LocalChat(model, tokenizer=tokenizer, name="tiny", batch=batch)
+    return LocalChat(model, tokenizer=tokenizer, name="tiny", batch_size=batch_size)
 
 
 def ask(text, **settings):

@@ -6,8 +6,9 @@ Knows requests and replies; knows no model that answers, neither agents nor tool
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from dataclasses import asdict, dataclass
+from threading import Event
+from typing import Any, Literal, Protocol
 
 from .trajectory import Message
 
@@ -46,22 +47,47 @@ class Reply:
     text: str
     prompt_tokens: int
     completion_tokens: int
-    finish: Literal["stop", "length", "context full", "refused"]
+    finish_reason: Literal["stop", "length", "context full", "refused"]
     seconds: float
     usd: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> Reply:
+        # Journals of the first edition say "finish".
+        return cls(**{"finish_reason" if k == "finish" else k: v for k, v in fields.items()})
+
+
+class Stop(Event):
+    """The end of a run, owned by the driver and handed down to whoever waits.
+
+    Setting it ends every `wait` on it. A call that hangs in a socket cannot wait on an event, so a
+    chat puts into `closers` what ends such calls from another thread.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.closers: set[Callable[[], None]] = set()
 
 
 class Chat(Protocol):
     """A language model. `name` holds model and revision, `endpoint` its base url or "local".
 
-    `batch` is how many requests it likes to be handed at once. `reply` answers in order and calls
-    `done(place, reply)` as soon as each reply is there, in the thread that got it.
+    `reply` answers one batch in the caller's thread, in order, and calls `done(place, reply)` as
+    soon as each reply is there. Once `stop` is set it begins nothing more and raises
+    CancelledError. `batch_size` is how many requests a local model likes to be handed at once; all
+    others may be asked from as many threads.
     """
 
     name: str
     endpoint: str
-    batch: int
+    batch_size: int
 
     def reply(
-        self, requests: Sequence[Request], done: Callable[[int, Reply], None] | None = None
+        self,
+        requests: Sequence[Request],
+        done: Callable[[int, Reply], None] | None = None,
+        stop: Stop | None = None,
     ) -> list[Reply]: ...

@@ -16,7 +16,16 @@ from .chat import Reply, Request
 from .prompting import Prompt
 from .search import Search
 from .tasks import Question, score
-from .trajectory import OBSERVATION, Step, Trajectory, clean_observation, cut_turn, parse_turn
+from .trajectory import (
+    OBSERVATION,
+    Message,
+    Step,
+    Trajectory,
+    Turn,
+    clean_observation,
+    cut_turn,
+    parse_turn,
+)
 
 MAX_ROUNDS = 11  # paper, section 4
 _ANSWER = re.compile(r"^[ \t]*Answer[ \t]*:[ \t]*(.*)$", re.MULTILINE)
@@ -48,21 +57,11 @@ def play(
     steps: list[Step] = []
     replies: list[Reply] = []
     state, answer, unread = "out of rounds", None, 0
-    last = 1 if prompt.one_turn else settings.max_rounds
-    for number in range(1, last + 1):
-        cue = prompt.cues.get(number)
-        reply = yield Request(
-            messages=tuple(messages),
-            max_tokens=settings.max_tokens,
-            temperature=settings.temperature,
-            stop=("\nObservation",),
-            seed=settings.seed,
-            sample=settings.sample,
-            prefix=f"Thought: {cue}" if cue else "",
-        )
+    for number in range(1, 2 if prompt.one_turn else settings.max_rounds + 1):
+        reply = yield _request(messages, prompt.cues.get(number), settings)
         replies.append(reply)
-        if reply.finish in ("context full", "refused"):
-            state = reply.finish
+        if reply.finish_reason in ("context full", "refused"):
+            state = reply.finish_reason
             break
         if prompt.one_turn:
             answer = read_answer(reply.text)
@@ -80,13 +79,8 @@ def play(
             steps.append(Step(text))
             state = "malformed"
             break
-        if turn.action == "search":
-            salt = f"{question.id}/{settings.seed}/{settings.sample}/{number}"
-            observation = clean_observation(search.search(turn.argument, salt))
-        else:
-            observation = (
-                f"Not understood: {turn.problem}. Write Action: search[...] or finish[...]."
-            )
+        salt = f"{question.id}/{settings.seed}/{settings.sample}/{number}"
+        observation = _observe(turn, search, salt)
         steps.append(Step(text, observation))
         messages.append({"role": "assistant", "content": text})
         messages.append({"role": "user", "content": OBSERVATION + observation})
@@ -109,6 +103,25 @@ def play(
         usd=sum(r.usd for r in replies),
         seconds=sum(r.seconds for r in replies),
     )
+
+
+def _request(messages: list[Message], cue: str | None, settings: Settings) -> Request:
+    return Request(
+        messages=tuple(messages),
+        max_tokens=settings.max_tokens,
+        temperature=settings.temperature,
+        stop=("\nObservation",),
+        seed=settings.seed,
+        sample=settings.sample,
+        prefix=f"Thought: {cue}" if cue else "",
+    )
+
+
+def _observe(turn: Turn, search: Search, salt: str) -> str:
+    """What the tool answers; a turn without an action is told what is wrong with it."""
+    if turn.action == "search":
+        return clean_observation(search.search(turn.argument, salt))
+    return f"Not understood: {turn.problem}. Write Action: search[...] or finish[...]."
 
 
 def read_answer(text: str) -> str | None:

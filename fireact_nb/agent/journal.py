@@ -12,6 +12,7 @@ import json
 import os
 import threading
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +20,25 @@ from ..errors import FireActError
 
 _OPENING = b'{"key": "'  # how every record begins: tells a torn record from a file of another kind
 _FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
-_NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
+_NO_LOCKS = (None, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK)
 
 
 class Journal:
     """Values by key and kind, each on the disk before `put` returns; one writer at a time.
 
     A record whose writing was cut short by a kill is dropped when the file is next opened; all
-    others are kept. A later `put` of the same key and kind replaces the earlier one. Raises
-    FireActError when the file cannot be written, belongs to another writer, or is damaged.
+    others are kept. A later `put` of the same key and kind replaces the earlier one. An empty file
+    with ".lock" behind the name stands beside the journal and stays. Raises FireActError when the
+    file cannot be written, belongs to another writer, or is damaged.
     """
 
     def __init__(self, path: str | Path) -> None:
+        import filelock
+
         self.path = Path(path)
+        # Beside the file itself, whatever link led there, or two names would make two writers; and
+        # not on the file, for Windows lets nobody read what is locked.
+        self._guard = filelock.FileLock(f"{os.path.realpath(path)}.lock", thread_local=False)
         self._records: dict[tuple[str, str], bytes] = {}
         self._turn = threading.Lock()
         try:
@@ -47,11 +54,15 @@ class Journal:
             self._lock()
             self._end = self._replay()
         except BaseException as error:
-            self._file.close()
+            if self._guard.is_locked:  # then the file is no journal, and nothing is left beside it
+                with suppress(OSError):
+                    os.unlink(self._guard.lock_file)
+            self._shut()
             if isinstance(error, OSError):
                 raise FireActError(
-                    f"The journal {self.path} could not be read or mended ({error.strerror}). "
-                    "Check the disk, or copy the file to another one and use it there."
+                    f"The journal {self.path} could not be locked, read or repaired "
+                    f"({error.strerror}). Check the disk, and that you may write in its folder; or "
+                    "copy the file to another folder and use it there."
                 ) from error
             raise
 
@@ -95,7 +106,7 @@ class Journal:
     def close(self) -> None:
         """Let another writer in. What was read or put stays readable through `get`."""
         with self._turn:
-            self._file.close()
+            self._shut()
 
     def __enter__(self) -> Journal:
         return self
@@ -104,30 +115,25 @@ class Journal:
         self.close()
 
     def _lock(self) -> None:
+        """Be the one writer; a holder that is killed loses the lock with its life."""
+        import filelock
+
         try:
-            if os.name == "nt":
-                import msvcrt
-
-                # Windows locks are mandatory, so lock a byte nobody reads, far beyond the end.
-                self._file.seek(0x7FFFFFFF)
-                msvcrt.locking(self._file.fileno(), msvcrt.LK_NBLCK, 1)
-            else:
-                import fcntl
-
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in _NO_LOCKS:
-                warnings.warn(
-                    f"{self.path} is on a file system without locks: see to it yourself that only "
-                    "one run writes there.",
-                    stacklevel=3,
-                )
-                return
+            self._guard.acquire(blocking=False)
+        except filelock.Timeout as error:
             raise FireActError(
                 f"The journal {self.path} is being written by another run, or by a journal opened "
                 "earlier in this notebook. Wait for that run to end, close that journal (or "
                 "restart its kernel), or give this run a journal of its own."
             ) from error
+        except (OSError, NotImplementedError) as error:
+            if getattr(error, "errno", None) not in _NO_LOCKS:
+                raise
+            warnings.warn(
+                f"{self.path} is on a file system without locks: see to it yourself that only "
+                "one run writes there.",
+                stacklevel=3,
+            )
 
     def _replay(self) -> int:
         """Read all records and repair the end; returns the length of the sound file."""
@@ -170,13 +176,17 @@ class Journal:
             self._file.truncate(end)
         except OSError:
             # Nothing may follow a torn record; the next opening of the file cuts it off.
-            self._file.close()
+            self._shut()
+
+    def _shut(self) -> None:
+        self._file.close()
+        self._guard.release()
 
     def _refusal(self, error: OSError) -> str:
         why = "the disk is full" if error.errno in _FULL else (error.strerror or str(error))
         return (
             f"The journal {self.path} could not record a result: {why}. The {len(self)} records "
-            "before it are safe. Make room (or mend the disk) and run again: the run resumes there."
+            "before it are safe. Make room (or repair the disk) and run again; it resumes there."
         )
 
 

@@ -6,22 +6,31 @@ and the tool are handed in.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from threading import Lock
+from functools import partial
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread
 
 from ..errors import FireActError
 from ..files import content_key
-from .chat import Chat, Reply, Request
+from .chat import Chat, Reply, Request, Stop
 from .episode import Episode, Settings, play
 from .journal import Journal
 from .prompting import Prompt
 from .search import Search
 from .tasks import Question
 from .trajectory import Trajectory
+
+# Seconds in which calls under way may still come back when a run stops: they are paid for.
+GRACE = 1.0
+
+# A place in the list of questions, and what is played or was played for it.
+Game = tuple[int, Episode]
+Ended = tuple[int, Trajectory]
 
 
 @dataclass(frozen=True)
@@ -88,25 +97,24 @@ def generate(
     if journal is not None:
         for place, key in enumerate(keys):
             if (known := journal.get(key, "trajectory")) is not None:
-                results[place] = Trajectory.from_json(json.dumps(known))
+                results[place] = Trajectory.from_dict(known)
     missing = [i for i in range(len(questions)) if i not in results]
     games = [(i, play(questions[i], prompt, search, settings, chat.name)) for i in missing]
     drive = _drive_batches if chat.endpoint == "local" else _drive_threads
-    purse = _Purse(max_usd)
     # An interrupt in here must close the driver, or its threads would go on asking unseen.
-    with closing(drive(games, chat, journal, purse)) as ended:
+    with closing(drive(games, chat, journal, Budget(max_usd))) as ended:
         for place, trajectory in _show(ended, len(games), progress, prompt):
             results[place] = trajectory
             if journal is not None:
-                journal.put(keys[place], json.loads(trajectory.to_json()), "trajectory")
+                journal.put(keys[place], trajectory.to_dict(), "trajectory")
     return [results[i] for i in range(len(questions))]
 
 
-class _Purse:
-    """What this run has spent, against its cap; closed when the run is to stop."""
+class Budget:
+    """What this run has spent, in US dollars, against its cap (None: no cap)."""
 
     def __init__(self, cap: float | None) -> None:
-        self.cap, self.spent, self.closed = cap, 0.0, False
+        self.cap, self.spent = cap, 0.0
         self._lock = Lock()
 
     def pay(self, usd: float) -> None:
@@ -114,8 +122,6 @@ class _Purse:
             self.spent += usd
 
     def check(self) -> None:
-        if self.closed:
-            raise CancelledError
         if self.cap is not None and self.spent >= self.cap:
             raise FireActError(
                 f"The budget of ${self.cap:.2f} is spent (${self.spent:.4f} in this run). "
@@ -124,16 +130,18 @@ class _Purse:
 
 
 def _drive_batches(
-    games: Sequence[tuple[int, Episode]], chat: Chat, journal: Journal | None, purse: _Purse
-) -> Generator[tuple[int, Trajectory], None, None]:
-    """Keep `chat.batch` episodes in step: one batched call for all of them, again and again."""
+    games: Sequence[Game], chat: Chat, journal: Journal | None, budget: Budget
+) -> Generator[Ended, None, None]:
+    """Keep `chat.batch_size` episodes in step: a batched call for all of them, again and again."""
+    # Nobody sets this stop: an error or an interrupt arises in this very thread.
+    ask = partial(_ask, chat, journal, budget, Stop())
     waiting = list(reversed(games))
     active: list[tuple[int, Episode, Request]] = []
     while waiting or active:
-        while waiting and len(active) < chat.batch:
+        while waiting and len(active) < chat.batch_size:
             place, game = waiting.pop()
             active.append((place, game, next(game)))
-        replies = _ask(chat, [request for _, _, request in active], journal, purse)
+        replies = ask([request for _, _, request in active])
         going: list[tuple[int, Episode, Request]] = []
         for (place, game, _), reply in zip(active, replies, strict=True):
             try:
@@ -144,58 +152,97 @@ def _drive_batches(
 
 
 def _drive_threads(
-    games: Sequence[tuple[int, Episode]], chat: Chat, journal: Journal | None, purse: _Purse
-) -> Generator[tuple[int, Trajectory], None, None]:
-    """Let episodes run free: none waits for another's round. The first error ends all of them."""
-    problems: list[BaseException] = []
+    games: Sequence[Game], chat: Chat, journal: Journal | None, budget: Budget
+) -> Generator[Ended, None, None]:
+    """Let episodes run free: none waits for another's round. The first error ends all of them.
 
-    def run(place: int, game: Episode) -> tuple[int, Trajectory]:
+    The only threads of the package that ask a model are made here, and so is the one event that
+    ends their waits: an error in one episode must wake those that wait out a server's 429.
+    """
+    stop, turn, todo = Stop(), Lock(), iter(games)
+    ask = partial(_ask, chat, journal, budget, stop)
+    news: SimpleQueue[Ended | BaseException] = SimpleQueue()
+
+    def work() -> None:
         try:
-            request = next(game)
-            while True:
-                [reply] = _ask(chat, [request], journal, purse)
-                try:
-                    request = game.send(reply)
-                except StopIteration as end:
-                    return place, end.value
+            while not stop.is_set():
+                with turn:
+                    taken = next(todo, None)
+                if taken is None:
+                    return
+                place, game = taken
+                news.put((place, _finish(game, ask)))
         except BaseException as error:
-            problems.append(error)  # what stopped the run stands first, the stopped come behind
-            purse.closed = True
-            raise
+            # In this order: what stopped the run stands before the cancellations it brings.
+            news.put(error)
+            stop.set()
 
-    with ThreadPoolExecutor(max_workers=chat.batch) as pool:
-        pending: set[Future[tuple[int, Trajectory]]] = {pool.submit(run, *g) for g in games}
+    # Not an executor's threads: the interpreter would wait at its end for a call that hangs.
+    workers = [Thread(target=work, daemon=True) for _ in range(min(chat.batch_size, len(games)))]
+    try:
+        for worker in workers:
+            worker.start()
+        for _ in games:
+            yield _next(news)
+    except BaseException:
+        stop.set()
+        _join(workers, GRACE)
+        for close in list(stop.closers):
+            close()
+        # Whoever hangs elsewhere, as in a search, is left behind: it will ask no more.
+        _join(workers, 0.5)
+        raise
+
+
+def _next(news: SimpleQueue[Ended | BaseException]) -> Ended:
+    while True:
         try:
-            while pending:
-                # Windows cannot interrupt a wait that has no time limit.
-                finished, pending = wait(pending, timeout=0.5, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    if not future.exception():
-                        yield future.result()
-                if problems:
-                    raise problems[0]
-        finally:
-            purse.closed = True  # episodes still going make no further call
-            pool.shutdown(wait=True, cancel_futures=True)
+            # Windows cannot interrupt a wait that has no time limit.
+            item = news.get(timeout=0.5)
+        except Empty:
+            continue
+        if isinstance(item, BaseException):
+            raise item
+        return item
+
+
+def _join(workers: Sequence[Thread], seconds: float) -> None:
+    """Wait until all have ended, at most so long in all."""
+    deadline = time.monotonic() + seconds
+    for worker in filter(Thread.is_alive, workers):
+        worker.join(max(0.0, deadline - time.monotonic()))
+
+
+def _finish(game: Episode, ask: Callable[[list[Request]], list[Reply]]) -> Trajectory:
+    """Play one episode to its end."""
+    request = next(game)
+    while True:
+        [reply] = ask([request])
+        try:
+            request = game.send(reply)
+        except StopIteration as end:
+            return end.value
 
 
 def _ask(
-    chat: Chat, requests: list[Request], journal: Journal | None, purse: _Purse
+    chat: Chat, journal: Journal | None, budget: Budget, stop: Stop, requests: list[Request]
 ) -> list[Reply]:
     """Replies from the journal where it has them, from the model where not, journalled at once."""
     keys = [content_key("call", asdict(r), chat.endpoint, chat.name) for r in requests]
     known = [journal.get(key, "call") if journal is not None else None for key in keys]
     new = [i for i, value in enumerate(known) if value is None]
-    replies = {i: Reply(**value) for i, value in enumerate(known) if value is not None}
+    replies = {i: Reply.from_dict(value) for i, value in enumerate(known) if value is not None}
     if new:
-        purse.check()
+        if stop.is_set():
+            raise CancelledError
+        budget.check()
 
         def keep(position: int, reply: Reply) -> None:
-            purse.pay(reply.usd)
+            budget.pay(reply.usd)
             if journal is not None:
-                journal.put(keys[new[position]], asdict(reply), "call")
+                journal.put(keys[new[position]], reply.to_dict(), "call")
 
-        answers = chat.reply([requests[i] for i in new], keep)
+        answers = chat.reply([requests[i] for i in new], keep, stop)
         replies.update(zip(new, answers, strict=True))
     return [replies[i] for i in range(len(requests))]
 

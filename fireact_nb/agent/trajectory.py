@@ -183,15 +183,13 @@ class Trajectory:
     def searches(self) -> int:
         return sum(step.turn.action == "search" for step in self.steps)
 
-    def to_json(self) -> str:
-        """One JSON line; `from_json` gives back an equal trajectory."""
-        return json.dumps(asdict(self), ensure_ascii=False)
+    def to_dict(self) -> dict[str, Any]:
+        """Every field as JSON knows it; `from_dict` gives back an equal trajectory."""
+        return asdict(self)
 
     @classmethod
-    def from_json(cls, line: str) -> Trajectory:
-        fields = json.loads(line)
-        fields["steps"] = tuple(Step(**step) for step in fields["steps"])
-        return cls(**fields)
+    def from_dict(cls, fields: Mapping[str, Any]) -> Trajectory:
+        return cls(**{**fields, "steps": tuple(Step(**step) for step in fields["steps"])})
 
 
 def render_messages(trajectory: Trajectory) -> list[Message]:
@@ -299,7 +297,8 @@ def unify(trajectory: Trajectory) -> Trajectory:
 
 def write_trajectories(path: str | Path, trajectories: Iterable[Trajectory]) -> None:
     """Write trajectories as JSON lines, whole, with every field."""
-    write_file(path, "".join(t.to_json() + "\n" for t in trajectories))
+    rows = (json.dumps(t.to_dict(), ensure_ascii=False) for t in trajectories)
+    write_file(path, "".join(row + "\n" for row in rows))
 
 
 def read_trajectories(path: str | Path) -> list[Trajectory]:
@@ -307,7 +306,7 @@ def read_trajectories(path: str | Path) -> list[Trajectory]:
     trajectories = []
     for number, row in read_json_lines(path):
         try:
-            trajectories.append(Trajectory.from_json(json.dumps(row)))
+            trajectories.append(Trajectory.from_dict(row))
         except (TypeError, KeyError, ValueError, AttributeError) as error:
             raise FireActError(
                 f"{path}, line {number} is not a trajectory ({error}). Remove the line, or read "

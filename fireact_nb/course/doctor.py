@@ -219,7 +219,7 @@ def forecast_notebooks(times: Mapping[str, Any], yardstick: float) -> Iterator[F
 
 def run_yardstick() -> float:
     """Seconds of a real piece of the notebooks' work, the better of two unless it is very slow."""
-    chat = LocalChat(shipped(MAIN), shipped(f"{MAIN}_react_500_0"), batch=BARE_BATCH)
+    chat = LocalChat(shipped(MAIN), shipped(f"{MAIN}_react_500_0"), batch_size=BARE_BATCH)
     dev, took = tiny_questions("dev", 96), []
     while len(took) < 2 and sum(took) < 15:
         started = time.monotonic()

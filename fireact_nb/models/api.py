@@ -1,7 +1,7 @@
 """Models behind an OpenAI-compatible API.
 
-Knows tokens, prices, and which troubles of a server pass and which do not. Knows nothing of agents,
-tools or questions, and keeps nothing: the caller journals each reply.
+Knows tokens, prices and when to try again; what an error means stands in `failures`. Knows nothing
+of agents, tools or questions, and keeps nothing: the caller journals each reply.
 """
 
 from __future__ import annotations
@@ -11,30 +11,27 @@ import json
 import os
 import random
 import re
-import threading
+import socket
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
-from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
-from typing import Any, Literal
+from concurrent.futures import CancelledError
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
-from ..agent.chat import Reply, Request
+from ..agent.chat import Reply, Request, Stop
 from ..errors import FireActError
+from .failures import NO_KEY, Failure, judge, scrub
+
+if TYPE_CHECKING:
+    import openai
+    from tenacity import RetryCallState
 
 OPENAI = "https://api.openai.com/v1"
 LONGEST_WAIT = 60.0  # seconds before a request is tried again, whatever the server asks for
-_NO_KEY = "local"  # what a server that asks for no key is given
 _MOST_STOPS = 4  # an API takes no more; the rest are cut here
-_QUOTA = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
-_FILTERED = ("content_filter", "content_policy_violation")
-_TOO_LONG = re.compile(
-    r"context_length_exceeded|exceed_context_size|maximum context length|exceed\w* .{0,40}context",
-    re.IGNORECASE,
-)
 _LABEL = re.compile(r"\w+:")
-_SECRET = re.compile(r"\bsk-[\w*.-]{4,}|(?<=Bearer )\S+")
 
 
 class OpenAIChat:
@@ -56,91 +53,100 @@ class OpenAIChat:
         timeout: float = 60.0,
         retries: int = 6,
         prices: tuple[float, float] | None = None,
-        sleep: Callable[[float, threading.Event], object] = lambda delay, stop: stop.wait(delay),
     ) -> None:
-        self.name, self.batch = model, concurrency
+        self.name, self.batch_size = model, concurrency
         self.endpoint = (base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI).rstrip("/")
         self.timeout, self.retries, self.prices = timeout, retries, prices
-        self._sleep = sleep
         self._key = _find_key(api_key, self.endpoint)
+        self._client, self._sockets = self._connect()
+
+    def reply(
+        self,
+        requests: Sequence[Request],
+        done: Callable[[int, Reply], None] | None = None,
+        stop: Stop | None = None,
+    ) -> list[Reply]:
+        """Answer the requests one after another; for many at once, call from many threads."""
+        stop = stop or Stop()
+        stop.closers.add(self._hang_up)
+        replies = []
+        for place, request in enumerate(requests):
+            replies.append(self._answer(request, stop))
+            if done:
+                done(place, replies[-1])
+        return replies
+
+    def _connect(self) -> tuple[openai.OpenAI, WeakSet[socket.socket]]:
+        """A client and the sockets it opens: only through them can reads that hang be ended."""
         import openai
 
-        self._client = openai.OpenAI(
+        sockets: WeakSet[socket.socket] = WeakSet()
+
+        def note(event: str, info: dict[str, Any]) -> None:
+            if event.endswith(("connect_tcp.complete", "start_tls.complete")):
+                sockets.add(info["return_value"].get_extra_info("socket"))
+
+        def watch(request: Any) -> None:
+            request.extensions["trace"] = note
+
+        client = openai.OpenAI(
             api_key=self._key,
             base_url=self.endpoint,
             max_retries=0,  # the one retry layer is ours
-            timeout=openai.Timeout(timeout, connect=min(timeout, 10.0)),
+            timeout=openai.Timeout(self.timeout, connect=min(self.timeout, 10.0)),
+            http_client=openai.DefaultHttpxClient(event_hooks={"request": [watch]}),
         )
+        return client, sockets
 
-    def reply(
-        self, requests: Sequence[Request], done: Callable[[int, Reply], None] | None = None
-    ) -> list[Reply]:
-        """Answer all requests, `batch` at a time, in order.
+    def _hang_up(self) -> None:
+        """End all calls under way, from another thread; later ones get new connections."""
+        client, sockets = self._client, self._sockets
+        self._client, self._sockets = self._connect()
+        for connection in list(sockets):
+            # Closing a socket does not wake a thread that reads from it, at least not on Linux.
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        client.close()
 
-        When one fails for good, no further request is sent, those under way are let finish (they
-        are paid for, and `done` sees them), and the first error is raised.
-        """
-        replies: dict[int, Reply] = {}
-        errors: list[BaseException] = []
-        stop = threading.Event()
+    def _answer(self, request: Request, stop: Stop) -> Reply:
+        """One reply, tried for again where that can help; `stop` ends the waits between."""
+        import tenacity
 
-        def ask(place: int) -> None:
-            try:
-                replies[place] = reply = self.reply_one(requests[place], stop)
-                if done:
-                    done(place, reply)
-            except CancelledError:
-                pass  # another request has failed, and its error will be raised
-            except BaseException as error:
-                errors.append(error)
-                stop.set()
+        def pause(seconds: float) -> None:
+            if stop.wait(seconds):
+                raise CancelledError
 
-        with ThreadPoolExecutor(self.batch, thread_name_prefix="chat") as pool:
-            try:
-                asked = [pool.submit(ask, place) for place in range(len(requests))]
-                # Windows cannot interrupt a wait that has no time limit.
-                while wait(asked, timeout=0.5).not_done:
-                    pass
-            finally:
-                stop.set()  # an interrupt from the keyboard lands here
-        if errors:
-            raise errors[0]
-        return [replies[place] for place in range(len(requests))]
+        if stop.is_set():
+            raise CancelledError
+        tries = tenacity.Retrying(
+            retry=tenacity.retry_if_result(lambda o: isinstance(o, Failure) and o.transient),
+            stop=tenacity.stop_after_attempt(self.retries + 1),
+            wait=_delay,
+            sleep=pause,
+            retry_error_callback=_give_up,
+        )
+        outcome = tries(self._attempt, request)
+        if isinstance(outcome, Failure):
+            raise FireActError(scrub(outcome.text, self._key))
+        return outcome
 
-    def reply_one(self, request: Request, stop: threading.Event | None = None) -> Reply:
-        """Answer one request, trying again where that can help.
-
-        Setting `stop` from another thread ends the attempts: CancelledError.
-        """
-        stop = stop or threading.Event()
-        attempt = 0
-        while not stop.is_set():
-            outcome = self._attempt(request)
-            if isinstance(outcome, Reply):
-                return outcome
-            attempt += 1
-            if not outcome.passing:
-                raise FireActError(self._scrub(outcome.text))
-            if attempt > self.retries:
-                times = f"{attempt} attempts" if attempt > 1 else "1 attempt"
-                raise FireActError(self._scrub(f"{outcome.text} Gave up after {times}."))
-            self._sleep(_delay(attempt, outcome.wait), stop)
-        raise CancelledError("stopped, because another request failed")
-
-    def _attempt(self, request: Request) -> Reply | _Trouble:
+    def _attempt(self, request: Request) -> Reply | Failure:
         import openai
 
         started = time.monotonic()
         try:
             completion = self._client.chat.completions.create(**self._wire(request))
         except openai.APIError as error:
-            return self._judge(error, time.monotonic() - started)
+            meant = judge(error, self.endpoint, self.name, self.timeout, self._key)
+            if isinstance(meant, Failure):
+                return meant
+            return Reply("", 0, 0, meant, time.monotonic() - started)
         except (json.JSONDecodeError, UnicodeDecodeError):
             completion = None
-        return self._read(completion, request, time.monotonic() - started) or _Trouble(
+        return self._read(completion, request, time.monotonic() - started) or Failure(
             f"{self.endpoint} answered, but not with a chat completion. Check that the address is "
             "that of an OpenAI-compatible API (it mostly ends in /v1) and that the server is well.",
-            passing=True,
+            transient=True,
         )
 
     def _wire(self, request: Request) -> dict[str, Any]:
@@ -171,101 +177,36 @@ class OpenAIChat:
 
     def _read(self, completion: Any, request: Request, seconds: float) -> Reply | None:
         """The reply in a completion, or None where there is none to be read."""
-        choices = getattr(completion, "choices", None)
+        choices: Any = getattr(completion, "choices", None)
         message = getattr(choices[0], "message", None) if choices else None
         if message is None or not isinstance(message.content, str | None):
             return None
         refusal = getattr(message, "refusal", None)
         text = _whole(message.content or refusal or "")
-        finish: Literal["stop", "length", "refused"] = "stop"
+        finish_reason: Literal["stop", "length", "refused"] = "stop"
         if refusal or choices[0].finish_reason == "content_filter":
-            finish = "refused"
+            finish_reason = "refused"
         else:
             if choices[0].finish_reason == "length":
-                finish = "length"
+                finish_reason = "length"
             text = _after_prefix(text, request.prefix)
             ends = [text.index(end) for end in request.stop if end in text]
             if ends:
-                text, finish = text[: min(ends)], "stop"
+                text, finish_reason = text[: min(ends)], "stop"
             text = request.prefix + text
         usage = getattr(completion, "usage", None)
         tokens_in = getattr(usage, "prompt_tokens", None) or 0
         tokens_out = getattr(usage, "completion_tokens", None) or 0
         price_in, price_out = self.prices or (0.0, 0.0)
         usd = (tokens_in * price_in + tokens_out * price_out) / 1e6
-        return Reply(text, tokens_in, tokens_out, finish, seconds, usd)
-
-    def _judge(self, error: Any, seconds: float) -> Reply | _Trouble:
-        """Decide, alone in this package, what an API error means: a reply, a wait or the end."""
-        import openai
-
-        if isinstance(error, openai.APITimeoutError):
-            return _Trouble(
-                f"{self.endpoint} did not answer within {self.timeout:g} s. Check that the server "
-                "is not overloaded, lower the concurrency, or allow a longer timeout.",
-                passing=True,
-            )
-        if isinstance(error, openai.APIConnectionError):
-            return _Trouble(
-                f"{self.endpoint} cannot be reached ({_short(error.__cause__ or error)}). Check "
-                "the address, that the server is running, and the network or proxy between.",
-                passing=True,
-            )
-        status = getattr(error, "status_code", 0)
-        said = _said(error)
-        codes = {error.code, error.type}
-        if status in (400, 413, 422):
-            if not codes.isdisjoint(_FILTERED):
-                return Reply("", 0, 0, "refused", seconds)
-            if _TOO_LONG.search(f"{error.code} {error.type} {said}"):
-                return Reply("", 0, 0, "context full", seconds)
-        said = _short(self._scrub(said))  # in this order: half a key would not be recognised
-        if status == 402 or not codes.isdisjoint(_QUOTA):
-            return _Trouble(
-                f"The account behind {self.endpoint} has no quota left: {said}. Waiting does not "
-                "help. Add credit or raise the limit on the provider's billing page, then run "
-                "again; what is journalled is not paid again."
-            )
-        if status in (408, 409, 429) or status >= 500:
-            asked_wait = _asked_wait(error.response.headers)
-            asked = f" It asked to wait {asked_wait:.0f} s." if asked_wait else ""
-            return _Trouble(
-                f"{self.endpoint} keeps refusing: {said}.{asked} Run again later (what is "
-                "journalled is not asked again), or lower the concurrency.",
-                passing=True,
-                wait=asked_wait,
-            )
-        advice = {
-            401: "The key was not accepted: check OPENAI_API_KEY, and that it belongs to this "
-            "address.",
-            403: f"The key may not use {self.name!r} here: check the rights of its project, and "
-            "whether the provider serves your region.",
-            404: f"Check that the model is really called {self.name!r} there, and the address (it "
-            "mostly ends in /v1).",
-        }.get(status, "Check the model's name and which parameters it takes; nothing was retried.")
-        return _Trouble(f"{self.endpoint} refused the request: {said}. {advice}")
-
-    def _scrub(self, text: str) -> str:
-        """No key may reach a notebook's output, though servers like to echo it."""
-        if self._key != _NO_KEY:
-            text = text.replace(self._key, "[key]")
-        return _SECRET.sub("[key]", text)
-
-
-@dataclass(frozen=True)
-class _Trouble:
-    """Why an attempt failed, whether that may pass, and how long the server asked to wait."""
-
-    text: str
-    passing: bool = False
-    wait: float = 0.0
+        return Reply(text, tokens_in, tokens_out, finish_reason, seconds, usd)
 
 
 def _find_key(api_key: str | None, endpoint: str) -> str:
     key = (api_key or os.environ.get("OPENAI_API_KEY") or "").strip()
     if not key:
         if is_loopback(endpoint):
-            return _NO_KEY
+            return NO_KEY
         raise FireActError(
             f"There is no key for {endpoint}: the environment variable OPENAI_API_KEY is not set. "
             "Set it before starting Jupyter, or in a cell with os.environ and getpass; or use a "
@@ -288,29 +229,26 @@ def is_loopback(url: str) -> bool:
         return host == "localhost"
 
 
-def _delay(attempt: int, asked: float) -> float:
+def _delay(state: RetryCallState) -> float:
     """Exponential with full jitter, from 1 s; never less than the server asked, within the cap."""
-    jittered = random.uniform(0, min(LONGEST_WAIT, 2.0 ** (attempt - 1)))
+    import tenacity
+
+    jittered = tenacity.wait_random_exponential(max=LONGEST_WAIT)(state)
+    asked = _failure(state).wait
     if asked:
         # Those told to wait as long must not come back all at once.
         jittered = max(jittered, asked + random.uniform(0, 1))
     return min(LONGEST_WAIT, jittered)
 
 
-def _asked_wait(headers: Any) -> float:
-    """Seconds in Retry-After, as a number or a date; 0 without one that can be read."""
-    for header, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
-        value = headers.get(header, "")
-        try:
-            seconds = float(value) * unit
-        except ValueError:
-            try:
-                seconds = parsedate_to_datetime(value).timestamp() - time.time()
-            except (TypeError, ValueError, OverflowError):
-                continue
-        if 0 < seconds < float("inf"):
-            return seconds
-    return 0.0
+def _give_up(state: RetryCallState) -> Failure:
+    times = f"{state.attempt_number} attempt" + "s" * (state.attempt_number > 1)
+    return Failure(f"{_failure(state).text} Gave up after {times}.")
+
+
+def _failure(state: RetryCallState) -> Failure:
+    assert state.outcome is not None  # tenacity asks for waits and ends after attempts alone
+    return state.outcome.result()
 
 
 def _after_prefix(text: str, prefix: str) -> str:
@@ -331,15 +269,3 @@ def _after_prefix(text: str, prefix: str) -> str:
 def _whole(text: str) -> str:
     """Half a surrogate pair, as a cut reply can hold, can neither be sent nor be written."""
     return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _said(error: Any) -> str:
-    """The server's words; `message` holds only those in OpenAI's own error format."""
-    words = error.body.get("detail") if isinstance(error.body, dict) else error.body
-    if not words or " - " in error.message or str(words).startswith("<"):
-        return str(error.message)
-    return f"{error.message} - {words}"
-
-
-def _short(what: object) -> str:
-    return " ".join(str(what).split())[:300].rstrip(".")

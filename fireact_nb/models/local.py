@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..agent.chat import Reply, Request
+from ..agent.chat import Reply, Request, Stop
 from ..errors import FireActError
 from .quirks import make_cache
 from .weights import describe, let_pad, load_model
@@ -42,13 +43,13 @@ class LocalChat:
         *,
         tokenizer: Any = None,
         name: str | None = None,
-        batch: int = 64,
+        batch_size: int = 64,
     ) -> None:
         """`model` is a folder or hub name, or a loaded model (then give `tokenizer` and `name`).
 
         Raises FireActError when a folder has no usable weights or no chat template.
         """
-        self.batch = batch
+        self.batch_size = batch_size
         if isinstance(model, (str, Path)):
             self.model, self.tokenizer = load_model(model, adapter)
             self.name = name or describe(model, adapter)
@@ -69,7 +70,10 @@ class LocalChat:
         self.ends = sorted({*ends, self.tokenizer.eos_token_id} - {None})
 
     def reply(
-        self, requests: Sequence[Request], done: Callable[[int, Reply], None] | None = None
+        self,
+        requests: Sequence[Request],
+        done: Callable[[int, Reply], None] | None = None,
+        stop: Stop | None = None,
     ) -> list[Reply]:
         """Answer all requests, in order; `done(place, reply)` is called as each batch ends."""
         replies: list[Reply | None] = [None] * len(requests)
@@ -81,7 +85,9 @@ class LocalChat:
             for r, p in zip(requests, prompts, strict=True)
         ]
         order = sorted(range(len(requests)), key=lambda i: (settings[i], len(prompts[i]), i))
-        for group in _groups(order, settings, self.batch):
+        for group in _groups(order, settings, self.batch_size):
+            if stop is not None and stop.is_set():
+                raise CancelledError
             limit = settings[group[0]][1]
             answers = self._generate(
                 [requests[i] for i in group], [prompts[i] for i in group], limit

@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 # What would change the answer and is not supported, unless its value asks for nothing.
 _REFUSED = """stream tools functions tool_choice function_call response_format modalities audio
     logprobs top_logprobs logit_bias presence_penalty frequency_penalty n top_p"""
-_NOTHING = (None, False, 0, [], {}, "none", "auto", ["text"], {"type": "text"})
+_NOTHING: tuple[Any, ...] = (None, False, 0, [], {}, "none", "auto", ["text"], {"type": "text"})
+
+Job = tuple[Request, "Future[Reply]"]
 
 
 class _Refused(Exception):
@@ -45,13 +47,68 @@ def make_app(chat: LocalChat, model_name: str) -> FastAPI:
     try:
         import uvicorn  # noqa: F401
         from fastapi import FastAPI
-        from fastapi.exceptions import RequestValidationError
-        from fastapi.responses import JSONResponse
-        from pydantic import BaseModel, Field, ValidationError
-        from starlette.exceptions import HTTPException
     except ImportError as error:
         text = 'Serving a model needs fastapi and uvicorn: pip install "fireact-nb[serve]"'
         raise FireActError(text) from error
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        worker = threading.Thread(target=_work, args=(chat, jobs), name="serve", daemon=True)
+        worker.start()
+        yield
+        jobs.put(None)
+        await asyncio.to_thread(worker.join)
+
+    app = FastAPI(title=f"fireact-nb: {model_name}", lifespan=lifespan)
+    jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+    app.state.jobs = jobs
+    _explain_errors(app)
+    read = _make_reader(model_name)
+
+    @app.post("/v1/chat/completions")
+    async def complete(body: dict[str, Any]) -> dict[str, Any]:
+        future: Future[Reply] = Future()
+        jobs.put((read(body), future))
+        reply = await asyncio.wrap_future(future)
+        if reply.finish_reason == "context full":
+            count = reply.prompt_tokens
+            text = f"The maximum context length is {chat.context} tokens; the messages take {count}"
+            raise _Refused(400, text, "messages", "context_length_exceeded")
+        return _completion(reply, model_name)
+
+    card = {"id": model_name, "object": "model", "created": int(time.time()), "owned_by": "local"}
+    app.get("/v1/models")(lambda: {"object": "list", "data": [card]})
+    app.get("/health")(lambda: {"status": "ok", "model": model_name})
+    return app
+
+
+def _explain_errors(app: FastAPI) -> None:
+    """Every refusal, the frameworks' own too, in the shape of OpenAI's errors."""
+    from fastapi.exceptions import RequestValidationError
+    from fastapi.responses import JSONResponse
+    from pydantic import ValidationError
+    from starlette.exceptions import HTTPException
+
+    @app.exception_handler(_Refused)
+    @app.exception_handler(HTTPException)
+    @app.exception_handler(ValidationError)
+    @app.exception_handler(RequestValidationError)
+    async def refuse(_: Any, error: Any) -> JSONResponse:
+        if isinstance(error, HTTPException):
+            error = _Refused(error.status_code, error.detail, None, None)
+        elif not isinstance(error, _Refused):
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            error = _Refused(400, f"{place}: {first['msg']}", place, None)
+        status, text, param, code = error.args
+        kind = "invalid_request_error" if status < 500 else "server_error"
+        body = {"message": text, "type": kind, "param": param, "code": code}
+        return JSONResponse({"error": body}, status)
+
+
+def _make_reader(model_name: str) -> Callable[[dict[str, Any]], Request]:
+    """What reads the JSON of a call; it raises _Refused or pydantic's ValidationError."""
+    from pydantic import BaseModel, Field
 
     class Message(BaseModel):
         role: Literal["system", "user", "assistant"]
@@ -66,35 +123,7 @@ def make_app(chat: LocalChat, model_name: str) -> FastAPI:
         stop: str | Annotated[list[str], Field(max_length=4)] = ""
         seed: int = Field(default_factory=lambda: random.getrandbits(62))
 
-    @asynccontextmanager
-    async def lifespan(_: FastAPI):
-        worker = threading.Thread(target=_work, args=(chat, jobs), name="serve", daemon=True)
-        worker.start()
-        yield
-        jobs.put(None)
-        await asyncio.to_thread(worker.join)
-
-    app = FastAPI(title=f"fireact-nb: {model_name}", lifespan=lifespan)
-    app.state.jobs = jobs = queue.SimpleQueue()
-
-    @app.exception_handler(_Refused)
-    @app.exception_handler(HTTPException)
-    @app.exception_handler(ValidationError)
-    @app.exception_handler(RequestValidationError)
-    async def refuse(_, error):
-        if isinstance(error, HTTPException):
-            error = _Refused(error.status_code, error.detail, None, None)
-        elif not isinstance(error, _Refused):
-            first = error.errors()[0]
-            place = ".".join(map(str, first["loc"]))
-            error = _Refused(400, f"{place}: {first['msg']}", place, None)
-        status, text, param, code = error.args
-        kind = "invalid_request_error" if status < 500 else "server_error"
-        body = {"message": text, "type": kind, "param": param, "code": code}
-        return JSONResponse({"error": body}, status)
-
-    @app.post("/v1/chat/completions")
-    async def complete(body: dict[str, Any]) -> dict[str, Any]:
+    def read(body: dict[str, Any]) -> Request:
         call = Call.model_validate({k: v for k, v in body.items() if v is not None})
         if call.model != model_name:
             text = f"The model {call.model!r} does not exist here; {model_name!r} is served."
@@ -106,33 +135,34 @@ def make_app(chat: LocalChat, model_name: str) -> FastAPI:
         messages = tuple(message.model_dump() for message in call.messages)
         limit = call.max_completion_tokens or call.max_tokens
         stop = tuple(filter(None, [call.stop] if isinstance(call.stop, str) else call.stop))
-        future: Future[Reply] = Future()
-        jobs.put((Request(messages, limit, call.temperature, stop, call.seed), future))
-        reply = await asyncio.wrap_future(future)
-        count = reply.prompt_tokens
-        if reply.finish == "context full":
-            text = f"The maximum context length is {chat.context} tokens; the messages take {count}"
-            raise _Refused(400, text, "messages", "context_length_exceeded")
-        usage = {"prompt_tokens": count, "completion_tokens": reply.completion_tokens}
-        usage["total_tokens"] = sum(usage.values())
-        message = {"role": "assistant", "content": reply.text}
-        choice = {"index": 0, "message": message, "finish_reason": reply.finish}
-        known = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time())}
-        known |= {"object": "chat.completion", "model": model_name}
-        return {**known, "choices": [choice], "usage": usage}
+        return Request(messages, limit, call.temperature, stop, call.seed)
 
-    card = {"id": model_name, "object": "model", "created": int(time.time()), "owned_by": "local"}
-    app.get("/v1/models")(lambda: {"object": "list", "data": [card]})
-    app.get("/health")(lambda: {"status": "ok", "model": model_name})
-    return app
+    return read
 
 
-def _work(chat: LocalChat, jobs: queue.SimpleQueue) -> None:
+def _completion(reply: Reply, model_name: str) -> dict[str, Any]:
+    """A reply as OpenAI's chat completion."""
+    message = {"role": "assistant", "content": reply.text}
+    return {
+        "id": f"chatcmpl-{uuid.uuid4().hex}",
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": model_name,
+        "choices": [{"index": 0, "message": message, "finish_reason": reply.finish_reason}],
+        "usage": {
+            "prompt_tokens": reply.prompt_tokens,
+            "completion_tokens": reply.completion_tokens,
+            "total_tokens": reply.prompt_tokens + reply.completion_tokens,
+        },
+    }
+
+
+def _work(chat: LocalChat, jobs: queue.SimpleQueue[Job | None]) -> None:
     """The one thread that uses the model. A job is (request, future), or None to stop."""
     running = True
     while running:
         taken = [jobs.get()]
-        while len(taken) < chat.batch and not jobs.empty():
+        while len(taken) < chat.batch_size and not jobs.empty():
             taken.append(jobs.get())
         running = None not in taken
         batch = []

@@ -202,8 +202,8 @@ class Study:
             return self.chat(self.shipped(agent.model))
         folder = self.train(agent)
         if agent.tuning.recipe.kind == "full":
-            return self.chat(folder, batch=BARE_BATCH)
-        return self.chat(self.shipped(agent.model), folder, batch=BARE_BATCH)
+            return self.chat(folder, batch_size=BARE_BATCH)
+        return self.chat(self.shipped(agent.model), folder, batch_size=BARE_BATCH)
 
     def _work(self, agent: Agent) -> tuple[int, int, float]:
         rows = [self.play(agent, play) for play in agent.plays]

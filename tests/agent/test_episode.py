@@ -282,4 +282,4 @@ def test_every_question_stays_whatever_is_said(
     told = [*prompt.messages, *render_messages(trajectory)]
     for number, request in enumerate(requests):
         assert list(request.messages) == told[: len(prompt.messages) + 1 + 2 * number]
-    assert Trajectory.from_json(trajectory.to_json()) == trajectory
+    assert Trajectory.from_dict(trajectory.to_dict()) == trajectory

@@ -157,6 +157,7 @@ def test_a_file_of_another_kind_is_left_alone(tmp_path: Path, content: str) -> N
     with pytest.raises(FireActError, match="choose another path"):
         Journal(path)
     assert path.read_text(encoding="utf-8") == content
+    assert list(tmp_path.iterdir()) == [path], "something was left beside a file that is not ours"
 
 
 OPEN = """
@@ -185,6 +186,64 @@ def test_a_second_writer_is_refused_until_the_first_has_closed(tmp_path: Path) -
         assert journal.keys() == ["ours", "ours too", "theirs"]
 
 
+@posix
+def test_two_names_of_one_file_do_not_make_two_writers(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "j.jsonl")
+    with Journal(tmp_path / "j.jsonl"), pytest.raises(FireActError, match="another run"):
+        Journal(tmp_path / "link")
+
+
+def test_a_journal_has_nothing_beside_it_but_its_lock(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j.jsonl") as journal:
+        journal.put("a", {})
+    assert {path.name for path in tmp_path.iterdir()} <= {"j.jsonl", "j.jsonl.lock"}
+
+
+NO_LOCKS = """
+    import errno, fcntl, sys
+
+    def flock(*_):
+        raise OSError(errno.KIND, "no locks here")
+
+    fcntl.flock = flock
+    from fireact_nb.agent.journal import Journal
+    from fireact_nb.errors import FireActError
+    try:
+        with Journal(sys.argv[1]) as journal:
+            print("open", len(journal), flush=True)
+            journal.put(sys.argv[2], {})
+            sys.stdin.readline()
+    except FireActError as error:
+        print(error)
+    """
+
+
+@posix
+def test_where_no_locks_exist_a_run_is_warned_and_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "j.jsonl"
+    code = NO_LOCKS.replace("KIND", "ENOTSUP")
+    for before in range(2):
+        out, err = python(code, path, before, stdin=subprocess.DEVNULL).communicate(timeout=30)
+        assert out.split() == ["open", str(before)]
+        assert "without locks" in err and "only one run" in err
+
+
+@posix
+def test_where_flock_is_missing_a_second_writer_is_refused_until_the_first_is_killed(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "j.jsonl"
+    code = NO_LOCKS.replace("KIND", "ENOSYS")
+    first = python(code, path, "first", stdin=subprocess.PIPE)
+    assert first.stdout and first.stdout.readline() == "open 0\n"
+    out, _ = python(code, path, "second", stdin=subprocess.DEVNULL).communicate(timeout=30)
+    assert "being written by another run" in out
+    first.kill()
+    first.communicate()
+    out, _ = python(code, path, "third", stdin=subprocess.DEVNULL).communicate(timeout=30)
+    assert out.startswith("open")
+
+
 def test_a_closed_journal_can_be_read_but_not_written(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "j.jsonl")
     journal.put("a", {"n": 1})
@@ -209,6 +268,7 @@ def test_a_read_only_folder_is_refused_when_opened(tmp_path: Path) -> None:
     # Root may write anywhere, so a root process becomes nobody, once its imports are done.
     code = """
         import os, sys, tempfile
+        import filelock  # as nobody, it could not be read
         from fireact_nb.errors import FireActError
         from fireact_nb.agent.journal import Journal
         folder = tempfile.mkdtemp()

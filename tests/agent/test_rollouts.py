@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from doubles import QUESTIONS, Dice, Pages
@@ -66,15 +69,95 @@ def test_batches_are_kept_full() -> None:
     sizes = []
 
     class Counted(Dice):
-        def reply(
-            self, requests: Sequence[Request], done: Callable[[int, Reply], None] | None = None
-        ) -> list[Reply]:
+        def reply(self, requests: Sequence[Request], *others: Any) -> list[Reply]:
             sizes.append(len(requests))
-            return super().reply(requests, done)
+            return super().reply(requests, *others)
 
-    play(Counted(batch=8))
+    play(Counted(batch_size=8))
     assert max(sizes) == 8 and sizes[0] == 8
     assert sizes == sorted(sizes, reverse=True), "an ended episode was not replaced by the next"
+
+
+class Sure(Dice):
+    """Answers every question at once."""
+
+    def answer(self, request: Request) -> Reply:
+        return Reply("Thought: I know.\nAction: finish[colour 1]", 10, 5, "stop", 0.0)
+
+
+def count_calls(work: Callable[[], object]) -> int:
+    """How many functions this thread calls: a measure of work that no machine slows."""
+    count = 0
+
+    def note(frame: object, event: str, arg: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(note)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+@pytest.mark.slow
+@both_drivers
+def test_ten_times_the_questions_are_ten_times_the_work(local: bool) -> None:
+    chat = Sure(local, wait=0.001)
+    play(chat, questions=FEW)  # what is imported in the first run is not counted
+
+    def calls(count: int) -> int:
+        asked = [replace(FEW[0], id=str(n), question=f"thing {n}?") for n in range(count)]
+        return count_calls(lambda: play(chat, questions=asked))
+
+    assert 9 < calls(10_000) / calls(1000) < 12
+
+
+def test_there_are_no_more_threads_than_the_chat_wants() -> None:
+    before, most = threading.active_count(), []
+
+    class Watched(Sure):
+        def answer(self, request: Request) -> Reply:
+            most.append(threading.active_count())
+            return super().answer(request)
+
+    play(Watched(local=False, batch_size=3, wait=0.001))
+    assert max(most) - before <= 3
+
+
+# The keys of an earlier release's journal: whoever changes one makes all journals worthless.
+KEYS = {
+    "call": [
+        "84039b98fcf12519ca3e99f212233bfda537dd5f4c2c077d70783879c7e6dd24",
+        "ecbb4ab3a52f4e4cf8ebb90a40e3e34eeb2815413ac569bc83281334cfa371ac",
+    ],
+    "trajectory": ["05c9e73ad225c99e782d3604a95319a186a2f411be95d1aa749067bff2e12764"],
+}
+
+
+def test_journal_keys_are_those_of_the_first_edition(tmp_path: Path) -> None:
+    prompt = Prompt("react", "test", ({"role": "system", "content": "Think."},), {1: "Hm,"})
+    with Journal(tmp_path / "j") as journal:
+        play(
+            Dice(), journal, questions=FEW[1:2], prompt=prompt, settings=Settings(0.5, 20, 3, 4, 5)
+        )
+        assert {kind: journal.keys(kind) for kind in KEYS} == KEYS
+
+
+def test_a_journal_of_the_first_edition_is_read(tmp_path: Path) -> None:
+    value = (
+        '"prompt_tokens": 9, "completion_tokens": 4, "finish": "stop", "seconds": 0.5, "usd": 0.0'
+    )
+    text = r'"text": "Thought: I see.\nAction: finish[colour 1]"'
+    key = "fb9c47ffb12f2f312368e725107d1d209d135e91e84327b8cbf0bdc8c43a91ee"
+    line = f'{{"key": "{key}", "kind": "call", "value": {{{text}, {value}}}}}\n'
+    (tmp_path / "j").write_text(line, encoding="utf-8")
+    chat = Dice(local=False)
+    with Journal(tmp_path / "j") as journal:
+        (trajectory,) = play(chat, journal, questions=FEW[1:2])
+    assert chat.asked == [] and trajectory.correct
+    assert (trajectory.prompt_tokens, trajectory.state) == (9, "finished")
 
 
 @both_drivers
@@ -150,7 +233,7 @@ def test_an_error_stops_the_run_and_loses_nothing(local: bool, good: int, tmp_pa
     with Journal(tmp_path / "j") as journal:
         with pytest.raises(FireActError, match="not accepted"):
             play(chat, journal)
-        assert chat.refused <= chat.batch, "calls were made after the error"
+        assert chat.refused <= chat.batch_size, "calls were made after the error"
         assert len(journal.keys("call")) == len(chat.asked)
         finished = len(journal.keys("trajectory"))
         assert finished < len(QUESTIONS) and (finished > 0) == (good >= 30)
@@ -170,7 +253,7 @@ def test_after_an_error_no_thread_starts_a_further_call(tmp_path: Path) -> None:
             return super().answer(request)
 
     with pytest.raises(FireActError, match="quota"):
-        play(OneFails(local=False, batch=4, wait=0.02))
+        play(OneFails(local=False, batch_size=4, wait=0.02))
     # Those under way at the error, and at most one more for each that ended at the same moment.
     assert len(calls) <= 5 + 2 * 4
 
@@ -192,7 +275,7 @@ def test_an_interrupt_while_recording_ends_all_calls(tmp_path: Path) -> None:
                 raise KeyboardInterrupt
             super().put(key, value, kind)
 
-    chat = Dice(local=False, batch=2, wait=0.005)
+    chat = Dice(local=False, batch_size=2, wait=0.005)
     with Interrupted(tmp_path / "j") as journal, pytest.raises(KeyboardInterrupt) as caught:
         play(chat, journal)
     asked = len(chat.asked)
@@ -208,7 +291,7 @@ def test_a_budget_stops_the_run_says_so_and_is_no_loss(local: bool, tmp_path: Pa
         with pytest.raises(FireActError, match=r"budget of \$0\.50 is spent .*max_usd"):
             play(first, journal, max_usd=0.5)
         # Calls under way when the cap is reached are let finish.
-        assert 50 <= len(first.asked) < 50 + first.batch
+        assert 50 <= len(first.asked) < 50 + first.batch_size
         assert play(second, journal, max_usd=100.0) == play(Dice(local, usd=0.01))
         assert not set(map(repr, first.asked)) & set(map(repr, second.asked))
         # What the journal answers costs nothing.
@@ -219,7 +302,7 @@ def test_a_budget_is_spent_on_new_calls_only(tmp_path: Path) -> None:
     asked: list[int] = []
     with Journal(tmp_path / "j") as journal:
         for _ in range(9):
-            chat = Dice(local=False, batch=1, usd=0.25)
+            chat = Dice(local=False, batch_size=1, usd=0.25)
             try:
                 trajectories = play(chat, journal, questions=FEW, max_usd=2.5)
             except FireActError:

@@ -208,7 +208,7 @@ def test_our_own_files_keep_every_field(tmp_path):
     path = tmp_path / "t.jsonl"
     write_trajectories(path, MADE)
     assert read_trajectories(path) == MADE
-    path.write_text(MADE[0].to_json() + '\n{"question": "?"}\n', encoding="utf-8")
+    path.write_text(json.dumps(MADE[0].to_dict()) + '\n{"question": "?"}\n', encoding="utf-8")
     with pytest.raises(FireActError, match="line 2 is not a trajectory"):
         read_trajectories(path)
 

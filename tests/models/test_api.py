@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
-import signal
 import socket
 import threading
 import time
@@ -28,7 +26,7 @@ from servers import (
     says,
 )
 
-from fireact_nb.agent.chat import Reply, Request
+from fireact_nb.agent.chat import Reply, Request, Stop
 from fireact_nb.errors import FireActError
 from fireact_nb.files import content_key
 from fireact_nb.models.api import LONGEST_WAIT, OpenAIChat
@@ -47,14 +45,30 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
+class NoWaiting(Stop):
+    """Is never set, and notes the waits instead of waiting."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[float | None] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waits.append(timeout)
+        return False
+
+
 class Talk:
     """A server with a script, a chat that asks it, and the waits the chat asked for."""
 
     def __init__(self, script: Script, **settings: Any) -> None:
         self.server = ChatServer(script)
-        self.waits: list[float] = []
-        settings.setdefault("sleep", lambda delay, stop: self.waits.append(delay))
         self.chat = OpenAIChat("double", self.server.url, **settings)
+        self.stop = NoWaiting()
+        self.waits = self.stop.waits
+
+    def ask(self, request: Request) -> Reply:
+        (reply,) = self.chat.reply([request], stop=self.stop)
+        return reply
 
     def __enter__(self) -> Talk:
         self.server.__enter__()
@@ -66,7 +80,7 @@ class Talk:
     def error(self, request: Request | None = None) -> str:
         """The text of the error that asking ends in."""
         with pytest.raises(FireActError) as caught:
-            self.chat.reply_one(request or ask())
+            self.ask(request or ask())
         return str(caught.value)
 
 
@@ -76,7 +90,7 @@ class Talk:
 def test_a_request_goes_out_and_a_reply_comes_back() -> None:
     with Talk([says("Paris", tokens=(1000, 200))], api_key=KEY, prices=(0.5, 1.5)) as talk:
         request = ask("Capital of France?", max_tokens=7, temperature=0.5, stop=("\n",), seed=3)
-        reply = talk.chat.reply_one(request)
+        reply = talk.ask(request)
     (seen,) = talk.server.seen
     assert seen.path == "/v1/chat/completions"
     assert seen.headers["authorization"] == f"Bearer {KEY}"
@@ -96,8 +110,8 @@ def test_a_request_goes_out_and_a_reply_comes_back() -> None:
 def test_samples_of_one_question_draw_different_seeds() -> None:
     with Talk([says("x")]) as talk:
         for sample in range(2):
-            talk.chat.reply_one(ask(temperature=0.7, seed=1, sample=sample))
-        talk.chat.reply_one(ask())
+            talk.ask(ask(temperature=0.7, seed=1, sample=sample))
+        talk.ask(ask())
     first, second, greedy = (seen.json for seen in talk.server.seen)
     assert first["seed"] != second["seed"]
     assert "seed" not in greedy and "stop" not in greedy
@@ -135,23 +149,23 @@ def test_openai_itself_is_asked_with_the_limit_its_new_models_know() -> None:
 )
 def test_every_way_a_reply_ends_has_its_name(answer: Answer, text: str, finish: str) -> None:
     with Talk([answer]) as talk:
-        reply = talk.chat.reply_one(ask())
-    assert (reply.text, reply.finish) == (text, finish)
+        reply = talk.ask(ask())
+    assert (reply.text, reply.finish_reason) == (text, finish)
     assert len(talk.server.seen) == 1
 
 
 def test_a_server_that_counts_no_tokens_is_read() -> None:
     with Talk([says("x", tokens=None)], prices=(1, 1)) as talk:
-        reply = talk.chat.reply_one(ask())
+        reply = talk.ask(ask())
     assert (reply.prompt_tokens, reply.completion_tokens, reply.usd) == (0, 0, 0.0)
 
 
 def test_at_most_four_stops_are_sent_and_all_are_obeyed() -> None:
     stops = ("a!", "b!", "c!", "d!", "e!", "f!")
     with Talk([says("one f! two e! three", "length")]) as talk:
-        reply = talk.chat.reply_one(ask(stop=stops))
+        reply = talk.ask(ask(stop=stops))
     assert talk.server.seen[0].json["stop"] == ["a!", "b!", "c!", "d!"]
-    assert (reply.text, reply.finish) == ("one ", "stop")
+    assert (reply.text, reply.finish_reason) == ("one ", "stop")
 
 
 @pytest.mark.parametrize(
@@ -176,7 +190,7 @@ def test_a_reply_has_its_prefix_once(prefix: str, said: str, text: str) -> None:
         prefix=prefix,
     )
     with Talk([says(said)]) as talk:
-        assert talk.chat.reply_one(request).text == text
+        assert talk.ask(request).text == text
     sent = talk.server.seen[0].json["messages"]
     assert sent[2]["content"] == f"Observation: None\nBegin your reply with exactly: {prefix}"
     assert [m["content"] for m in sent[:2]] == ["Q", "A"]
@@ -203,7 +217,7 @@ def test_a_reply_has_its_prefix_once(prefix: str, said: str, text: str) -> None:
 )
 def test_a_trouble_that_passes_is_waited_out(trouble: Answer) -> None:
     with Talk([trouble, trouble, says("at last")]) as talk:
-        assert talk.chat.reply_one(ask()).text == "at last"
+        assert talk.ask(ask()).text == "at last"
     assert len(talk.server.seen) == 3
     assert len(talk.waits) == 2
 
@@ -239,20 +253,20 @@ def test_the_server_may_say_how_long_to_wait(
     headers: dict[str, str], least: float, most: float
 ) -> None:
     with Talk([fails(429, **headers), says("x")]) as talk:  # type: ignore[arg-type]
-        talk.chat.reply_one(ask())
+        talk.ask(ask())
     assert least <= talk.waits[0] <= most
 
 
 def test_the_server_may_name_a_date_to_wait_for() -> None:
     date = formatdate(time.time() + 30, usegmt=True)
     with Talk([fails(503, retry_after=date), says("x")]) as talk:
-        talk.chat.reply_one(ask())
+        talk.ask(ask())
     assert 25 < talk.waits[0] <= 31
 
 
 def test_a_slow_server_times_out_and_is_asked_again() -> None:
     with Talk([says("late", delay=20), says("in time")], timeout=0.3) as talk:
-        assert talk.chat.reply_one(ask()).text == "in time"
+        assert talk.ask(ask()).text == "in time"
     with Talk([says("late", delay=20)], timeout=0.2, retries=1) as talk:
         text = talk.error()
     assert "did not answer within 0.2 s" in text and "Gave up after 2 attempts" in text
@@ -268,12 +282,12 @@ def test_an_unreachable_server_is_named_with_what_to_check() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
-    waits: list[float] = []
-    chat = OpenAIChat("m", url, retries=2, sleep=lambda delay, stop: waits.append(delay))
+    stop = NoWaiting()
+    chat = OpenAIChat("m", url, retries=2)
     with pytest.raises(FireActError, match="cannot be reached .*that the server is running") as got:
-        chat.reply_one(ask())
+        chat.reply([ask()], stop=stop)
     assert url in str(got.value) and "3 attempts" in str(got.value)
-    assert len(waits) == 2
+    assert len(stop.waits) == 2
 
 
 def test_what_is_no_chat_server_is_told_apart() -> None:
@@ -318,7 +332,7 @@ def test_the_key_is_never_shown_though_the_server_echoes_it(
     said = f"{'.' * padding} key {key}, that is {masked}, Authorization: Bearer {key}"
     with Talk([fails(status, said)], api_key=key, retries=1) as talk:
         with pytest.raises(FireActError) as caught:
-            talk.chat.reply_one(ask())
+            talk.ask(ask())
         assert key not in repr(talk.chat) and key not in repr(talk.chat._client)
     shown = "".join(traceback.format_exception(caught.value))
     assert "test-" not in shown and "mnop" not in shown
@@ -345,7 +359,7 @@ def test_without_a_key_the_variable_is_named(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_server_on_this_machine_needs_no_key() -> None:
     with Talk([says("x")]) as talk:
-        talk.chat.reply_one(ask())
+        talk.ask(ask())
     assert talk.server.seen[0].headers["authorization"] == "Bearer local"
     for url in ("http://localhost:8000/v1", "http://[::1]:8000/v1"):
         OpenAIChat("m", url)
@@ -354,105 +368,61 @@ def test_a_server_on_this_machine_needs_no_key() -> None:
             OpenAIChat("m", url)
 
 
-# Many requests
+# Many requests, and stopping
 
 
-def test_many_replies_come_in_order_and_are_told_one_by_one() -> None:
+def test_replies_come_in_order_one_after_another_in_the_callers_thread() -> None:
     def echo(request: dict[str, Any], number: int) -> Answer:
-        text = request["messages"][0]["content"]
-        return says(text, delay=0.02 * (int(text) % 3))
+        return says(request["messages"][0]["content"])
 
-    told: dict[int, str] = {}
-    threads = set()
-
-    def done(place: int, reply: Reply) -> None:
-        told[place] = reply.text
-        threads.add(threading.current_thread().name)
-
+    told: list[tuple[int, str, str]] = []
     with Talk(echo, concurrency=4) as talk:
-        replies = talk.chat.reply([ask(str(n)) for n in range(24)], done)
+        replies = talk.chat.reply(
+            [ask(str(n)) for n in range(9)],
+            lambda place, reply: told.append((place, reply.text, threading.current_thread().name)),
+        )
         assert talk.chat.reply([]) == []
-    assert [reply.text for reply in replies] == [str(n) for n in range(24)]
-    assert told == {n: str(n) for n in range(24)}
-    assert 1 < talk.server.most_at_once <= talk.chat.batch == 4
-    assert threading.current_thread().name not in threads
+    assert [reply.text for reply in replies] == [str(n) for n in range(9)]
+    assert told == [(n, str(n), threading.current_thread().name) for n in range(9)]
+    assert talk.server.most_at_once == 1 and talk.chat.batch_size == 4
 
 
-def test_a_fatal_error_stops_the_rest_and_loses_no_answer() -> None:
-    def script(request: dict[str, Any], number: int) -> Answer:
-        text = request["messages"][0]["content"]
-        if text == "bad":
-            return Answer(QUOTA.body, 429, delay=0.2)
-        if text == "busy":  # would wait for minutes if nobody woke it
-            return fails(429, retry_after="50")
-        return says(text, delay={"slow": 0.4, "later": 0.05}.get(text, 0))
-
-    texts = ["quick", "slow", "busy", "bad"] + ["later"] * 50
-    told: dict[int, str] = {}
-    started = time.monotonic()
-    # The real sleep: the wait under way must end when another request fails.
-    with ChatServer(script) as server:
-        chat = OpenAIChat("double", server.url, concurrency=4)
-        with pytest.raises(FireActError, match="no quota left"):
-            chat.reply(
-                [ask(text) for text in texts],
-                lambda place, reply: told.__setitem__(place, reply.text),
-            )
-        answered = [
-            seen.json["messages"][0]["content"]
-            for seen in server.seen
-            if seen.json["messages"][0]["content"] in ("quick", "slow", "later")
-        ]
-    assert time.monotonic() - started < 5
-    assert told[0] == "quick" and told[1] == "slow"
-    assert len(told) == len(answered) < 20
-
-
-def test_an_error_in_the_callers_own_work_stops_the_rest() -> None:
+def test_what_goes_wrong_with_a_reply_ends_the_batch() -> None:
     def done(place: int, reply: Reply) -> None:
         raise FireActError("the journal is full")
 
-    with (
-        Talk([says("x")], concurrency=2) as talk,
-        pytest.raises(FireActError, match="the journal is full"),
-    ):
+    with Talk([says("x")]) as talk, pytest.raises(FireActError, match="the journal is full"):
         talk.chat.reply([ask()] * 30, done)
-    assert len(talk.server.seen) <= 4
+    assert len(talk.server.seen) == 1
 
 
-def test_an_interrupt_stops_the_rest_and_ends_waits() -> None:
-    # A shell starts background jobs with interrupts ignored, and CI may be one.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        interrupt_a_reply()
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
-def interrupt_a_reply() -> None:
-    def script(request: dict[str, Any], number: int) -> Answer:
-        if number == 0:
-            return fails(429, retry_after="50")
-        if number == 3:
-            _thread.interrupt_main()
-        return says("x", delay=0.05)
-
-    told: list[int] = []
-    started = time.monotonic()
-    with ChatServer(script) as server:
-        chat = OpenAIChat("double", server.url, concurrency=2)
-        with pytest.raises(KeyboardInterrupt):
-            chat.reply([ask()] * 100, lambda place, reply: told.append(place))
-    assert time.monotonic() - started < 5
-    assert len(told) == len(server.seen) - 1 < 20
-
-
-def test_one_request_can_be_stopped_from_outside() -> None:
-    stop = threading.Event()
-    with Talk([fails(500, retry_after="50")], sleep=lambda delay, stop: stop.wait(delay)) as talk:
+def test_a_wait_ends_when_it_is_told_to() -> None:
+    stop = Stop()
+    with Talk([fails(500, retry_after="50")]) as talk:
         threading.Timer(0.2, stop.set).start()
         started = time.monotonic()
         with pytest.raises(CancelledError):
-            talk.chat.reply_one(ask(), stop)
+            talk.chat.reply([ask()], stop=stop)
+        with pytest.raises(CancelledError):
+            talk.chat.reply([ask()], stop=stop)
     assert time.monotonic() - started < 5
     assert len(talk.server.seen) == 1
+
+
+def test_a_call_that_hangs_is_ended_by_the_closers_and_the_chat_lives_on() -> None:
+    stop = Stop()
+
+    def end() -> None:
+        stop.set()
+        for close in stop.closers:
+            close()
+
+    with Talk([says("x"), says("late", delay=30), says("y")]) as talk:
+        assert talk.ask(ask()).text == "x"
+        threading.Timer(0.3, end).start()
+        started = time.monotonic()
+        with pytest.raises(CancelledError):
+            talk.chat.reply([ask()], stop=stop)
+        assert time.monotonic() - started < 5
+        assert talk.ask(ask()).text == "y"
+    assert len(talk.server.seen) == 3

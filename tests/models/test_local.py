@@ -63,7 +63,7 @@ def test_greedy_reply_is_that_of_plain_unpadded_generation(chat, cached):
         ended = plain[-1] == chat.tokenizer.eos_token_id
         assert reply.text == chat.tokenizer.decode(plain, skip_special_tokens=True)
         assert reply.prompt_tokens == len(ids) and reply.completion_tokens == len(plain)
-        assert reply.finish == ("stop" if ended else "length")
+        assert reply.finish_reason == ("stop" if ended else "length")
     assert len({reply.text for reply in replies}) > 2
 
 
@@ -84,7 +84,7 @@ def test_a_batch_answers_as_one_by_one(chat, cached, temperature, shared, stop):
 
 
 def test_small_batches_and_mixed_settings_keep_the_order(cached, chat, monkeypatch):
-    monkeypatch.setattr(chat, "batch", 3)
+    monkeypatch.setattr(chat, "batch_size", 3)
     requests = [
         ask(EXAMPLES + question, max_tokens=size, temperature=heat, stop=stop, seed=7)
         for question in QUESTIONS
@@ -113,7 +113,7 @@ def test_stop_strings_cut_what_would_have_followed(chat):
             (reply,) = chat.reply([replace(request, stop=stop)])
             first = min(whole.text.index(end) for end in stop)
             assert reply.text == whole.text[:first]
-            assert reply.finish == "stop"
+            assert reply.finish_reason == "stop"
             assert reply.completion_tokens <= whole.completion_tokens
 
 
@@ -139,7 +139,7 @@ def test_full_context_harms_no_other(chat):
     requests = [ask("7" * n, max_tokens=64) for n in (5, 90, 180, 200, 220, 240, 250, 300)]
     replies = together(chat, requests)
     assert replies == alone(chat, requests)
-    assert [reply.finish == "context full" for reply in replies] == [False] * 5 + [True] * 3
+    assert [reply.finish_reason == "context full" for reply in replies] == [False] * 5 + [True] * 3
     for reply in replies[:5]:
         assert reply.completion_tokens > 0
         assert reply.prompt_tokens + reply.completion_tokens <= chat.context
@@ -170,7 +170,7 @@ def test_hardly_any_temperature_is_greedy(chat):
 
 
 def test_done_is_called_once_for_each_request(chat, monkeypatch):
-    monkeypatch.setattr(chat, "batch", 2)
+    monkeypatch.setattr(chat, "batch_size", 2)
     requests = [ask(question) for question in QUESTIONS] + [ask("7" * 300)]
     seen = []
     replies = chat.reply(requests, done=lambda place, reply: seen.append((place, reply)))
@@ -210,7 +210,7 @@ def test_any_end_that_the_model_or_its_tokenizer_names_ends_a_turn():
     assert chat.ends == sorted({row[at], tokenizer.eos_token_id})
     reply, beside, _ = together(chat, [request, ask("7" * 9), ask("7" * 30)])
     assert [reply, beside] == alone(chat, [request, ask("7" * 9)])
-    assert (reply.finish, reply.completion_tokens) == ("stop", at + 1)
+    assert (reply.finish_reason, reply.completion_tokens) == ("stop", at + 1)
     assert reply.text == tokenizer.decode(row[:at], skip_special_tokens=True)
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import inspect
 import json
+import signal
 import sys
 import threading
 import time
-import types
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +18,6 @@ import pytest
 from tiny import EXAMPLES, QUESTIONS, ask, same, tiny_chat
 
 from fireact_nb.errors import FireActError
-from fireact_nb.models import server as serve_module
 from fireact_nb.models.api import OpenAIChat
 from fireact_nb.models.local import LocalChat
 from fireact_nb.models.server import make_app, serve, start_server
@@ -36,6 +35,18 @@ def chat():
 def url(chat):
     with start_server(make_app(chat, NAME)) as base:
         yield base
+
+
+class Between:
+    """A chat that shows each batch to `look` before the real one answers it."""
+
+    def __init__(self, chat, look, batch_size=64):
+        self.chat, self.look, self.batch_size = chat, look, batch_size
+        self.context, self.encode = chat.context, chat.encode
+
+    def reply(self, batch):
+        self.look(batch)
+        return self.chat.reply(batch)
 
 
 def call(url, body=None, path="/chat/completions", **headers):
@@ -70,12 +81,13 @@ def test_openai_client_gets_what_the_model_says(which, chat):
     (stopped,) = chat.reply([stopping])
     with start_server(make_app(chat, NAME)) as url:
         client = OpenAIChat(NAME, base_url=url, concurrency=20, retries=0)
-        served = [same(reply) for reply in client.reply(requests)]
-        served_stopped = client.reply_one(stopping)
+        with ThreadPoolExecutor(20) as pool:
+            served = [same(reply) for (reply,) in pool.map(lambda r: client.reply([r]), requests)]
+        (served_stopped,) = client.reply([stopping])
     assert served == direct
     assert same(served_stopped) == same(stopped)
     assert served_stopped.text == whole.text[: whole.text.index(whole.text[4:7])]
-    assert served_stopped.finish == "stop"
+    assert served_stopped.finish_reason == "stop"
 
 
 def test_answer_has_the_shape_of_openai(chat, url):
@@ -86,7 +98,7 @@ def test_answer_has_the_shape_of_openai(chat, url):
     assert answer["id"].startswith("chatcmpl-") and abs(answer["created"] - time.time()) < 60
     (choice,) = answer["choices"]
     assert choice["message"] == {"role": "assistant", "content": direct.text}
-    assert choice["finish_reason"] == direct.finish
+    assert choice["finish_reason"] == direct.finish_reason
     used = answer["usage"]
     assert used["prompt_tokens"] == direct.prompt_tokens
     assert used["completion_tokens"] == direct.completion_tokens
@@ -99,13 +111,12 @@ def test_models_and_health(url):
     assert call(url.removesuffix("/v1"), path="/health") == (200, {"status": "ok", "model": NAME})
 
 
-def test_settings_reach_the_model(chat, url, monkeypatch):
+def test_settings_reach_the_model(chat):
     seen = []
-    reply = chat.reply
-    monkeypatch.setattr(chat, "reply", lambda batch: seen.extend(batch) or reply(batch))
-    call(url, body(max_completion_tokens=7, temperature=0.5, seed=11, stop="x"))
-    call(url, body(max_tokens=None, temperature=None, stop=["x", "y", "", "z"]))
-    call(url, body(stop=None))
+    with start_server(make_app(Between(chat, seen.extend), NAME)) as url:
+        call(url, body(max_completion_tokens=7, temperature=0.5, seed=11, stop="x"))
+        call(url, body(max_tokens=None, temperature=None, stop=["x", "y", "", "z"]))
+        call(url, body(stop=None))
     first, second, third = seen
     assert (first.max_tokens, first.temperature, first.seed) == (7, 0.5, 11)
     assert first.stop == ("x",)
@@ -178,30 +189,27 @@ def test_wrong_model_name_gets_the_served_one(url):
     assert status == 404
     assert answer["error"]["code"] == "model_not_found" and NAME in answer["error"]["message"]
     with pytest.raises(FireActError, match=NAME):
-        OpenAIChat("gpt-4", base_url=url).reply_one(ask("Who?"))
+        OpenAIChat("gpt-4", base_url=url).reply([ask("Who?")])
 
 
 def test_too_long_a_prompt_fills_the_context(url):
     status, answer = call(url, body("7" * 300))
     assert status == 400 and answer["error"]["code"] == "context_length_exceeded"
     assert "256" in answer["error"]["message"] and "30" in answer["error"]["message"]
-    reply = OpenAIChat(NAME, base_url=url).reply_one(ask("7" * 300))
-    assert reply.finish == "context full"
+    (reply,) = OpenAIChat(NAME, base_url=url).reply([ask("7" * 300)])
+    assert reply.finish_reason == "context full"
 
 
-@pytest.fixture
-def held(chat, monkeypatch):
+class Held(Between):
     """Holds the first batch until `go` is set; `sizes` gets the size of each batch."""
-    reply, hold = chat.reply, types.SimpleNamespace(go=threading.Event(), sizes=[])
 
-    def held_reply(batch):
-        hold.sizes.append(len(batch))
-        assert hold.go.wait(30)
-        return reply(batch)
+    def __init__(self, chat, batch_size=64):
+        super().__init__(chat, self.hold, batch_size)
+        self.go, self.sizes = threading.Event(), []
 
-    monkeypatch.setattr(chat, "reply", held_reply)
-    yield hold
-    hold.go.set()
+    def hold(self, batch):
+        self.sizes.append(len(batch))
+        assert self.go.wait(30)
 
 
 def until(condition):
@@ -211,9 +219,9 @@ def until(condition):
         time.sleep(0.005)
 
 
-def test_requests_that_wait_are_answered_as_one_batch(chat, monkeypatch, held):
-    monkeypatch.setattr(chat, "batch", 6)
-    app = make_app(chat, NAME)
+def test_requests_that_wait_are_answered_as_one_batch(chat):
+    held = Held(chat, batch_size=6)
+    app = make_app(held, NAME)
     with start_server(app) as url, ThreadPoolExecutor(10) as pool:
         first = pool.submit(call, url, body("first"))
         until(lambda: held.sizes)
@@ -225,28 +233,27 @@ def test_requests_that_wait_are_answered_as_one_batch(chat, monkeypatch, held):
     assert held.sizes == [1, 6, 3]
 
 
-def test_a_failing_batch_fails_its_own_requests_only(chat, url, monkeypatch, caplog):
-    reply = chat.reply
-
-    def failing(batch):
+def test_a_failing_batch_fails_its_own_requests_only(chat, caplog):
+    def fail(batch):
         if any("boom" in request.messages[0]["content"] for request in batch):
             raise RuntimeError("out of memory")
-        return reply(batch)
 
-    monkeypatch.setattr(chat, "reply", failing)
-    status, answer = call(url, body("boom"))
+    with start_server(make_app(Between(chat, fail), NAME)) as url:
+        status, answer = call(url, body("boom"))
+        assert call(url, body("Who?"))[0] == 200
     assert status == 500 and answer["error"]["type"] == "server_error"
     assert "out of memory" in answer["error"]["message"]
     assert "Traceback" in caplog.text
-    assert call(url, body("Who?"))[0] == 200
 
 
-def test_messages_that_the_template_refuses_fail_alone(chat, monkeypatch, held):
+def test_messages_that_the_template_refuses_fail_alone():
+    chat = tiny_chat()
     template = "{{ raise_exception('no system role') if messages[0].role == 'system' }}"
-    monkeypatch.setattr(chat.tokenizer, "chat_template", template + chat.tokenizer.chat_template)
+    chat.tokenizer.chat_template = template + chat.tokenizer.chat_template
+    held = Held(chat)
     system = body(messages=[{"role": "system", "content": "Be brief."}])
     surrogate = body("\ud800")
-    app = make_app(chat, NAME)
+    app = make_app(held, NAME)
     with start_server(app) as url, ThreadPoolExecutor(4) as pool:
         first = pool.submit(call, url, body("first"))
         until(lambda: held.sizes)
@@ -273,27 +280,31 @@ def test_the_server_always_ends_and_its_app_can_run_again():
             call(url, body())
 
 
-def test_requests_under_way_are_answered_before_the_end(chat, held):
+def test_requests_under_way_are_answered_before_the_end(chat):
+    held = Held(chat)
     with ThreadPoolExecutor(1) as pool:
-        with start_server(make_app(chat, NAME)) as url:
+        with start_server(make_app(held, NAME)) as url:
             under_way = pool.submit(call, url, body())
             until(lambda: held.sizes)
             threading.Timer(0.3, held.go.set).start()
         assert under_way.result()[0] == 200
 
 
-def test_serve_says_where_and_stops_on_interrupt(chat, capsys, monkeypatch):
-    sleep = time.sleep
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT to one thread")
+def test_serve_says_where_and_stops_on_interrupt(chat, capsys):
+    # A shell starts background jobs with interrupts ignored, and CI may be one.
+    before, said = signal.signal(signal.SIGINT, signal.default_int_handler), []
 
-    def interrupted(seconds):
-        if seconds >= 1:
-            raise KeyboardInterrupt
-        sleep(seconds)
+    def interrupt():
+        until(lambda: said.append(capsys.readouterr().out) or any(said))
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
-    clock = types.SimpleNamespace(sleep=interrupted, time=time.time)
-    monkeypatch.setattr(serve_module, "time", clock)
-    serve(chat, NAME, port=0)
-    assert f"{NAME} answers at http://127.0.0.1:" in capsys.readouterr().out
+    try:
+        threading.Thread(target=interrupt, daemon=True).start()
+        serve(chat, NAME, port=0)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert f"{NAME} answers at http://127.0.0.1:" in "".join(said)
 
 
 def test_only_loopback_is_bound_by_default():

@@ -43,10 +43,13 @@ class Guess:
     asked: list[tuple[str, str, int]]
     stop_at: int | None = None
     error: type[BaseException] = KeyboardInterrupt
-    endpoint, batch = "local", 8
+    endpoint, batch_size = "local", 8
 
     def reply(
-        self, requests: Sequence[Request], done: Callable[[int, Reply], None] | None = None
+        self,
+        requests: Sequence[Request],
+        done: Callable[[int, Reply], None] | None = None,
+        stop: object = None,
     ) -> list[Reply]:
         if self.stop_at is not None and len(self.asked) >= self.stop_at:
             raise self.error("The disk is full.")
