@@ -313,13 +313,13 @@ WHERE = """
 import os
 from fireact_nb import artifacts, cli
 from fireact_nb.course import series
-from fireact_nb.study import chain, runner
+from fireact_nb.study import runner
 
 parse = cli.make_parser().parse_args
 for command in ("run", "study"):
     print(parse([command]).out)
 print(series.EXECUTED)
-print(chain._journal("teacher"))
+print(runner.Study().runs)
 print(runner.RUNS)
 with series._environment(None):
     print(os.environ["FIREACT_RUNS"])

@@ -4,40 +4,33 @@ Pure Python: knows neither weights nor worlds.
 """
 
 from .chat import Chat, Reply, Request
-from .episode import Settings, play
+from .episode import Settings
 from .journal import Journal
 from .prompting import Prompt, load_prompt
 from .rollouts import forecast, generate, successes
-from .search import Search
+from .search import NORMAL, Condition, Search
+from .sources import Source
 from .tasks import Question
-from .trajectory import (
-    Step,
-    Trajectory,
-    parse_turn,
-    read_trajectories,
-    render_messages,
-    unify,
-    write_trajectories,
-)
+from .trajectory import Step, Trajectory, read_trajectories, unify, write_trajectories
 
 __all__ = [
     "Chat",
+    "Condition",
     "Journal",
+    "NORMAL",
     "Prompt",
     "Question",
     "Reply",
     "Request",
     "Search",
     "Settings",
+    "Source",
     "Step",
     "Trajectory",
     "forecast",
     "generate",
     "load_prompt",
-    "parse_turn",
-    "play",
     "read_trajectories",
-    "render_messages",
     "successes",
     "unify",
     "write_trajectories",

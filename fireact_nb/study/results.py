@@ -12,9 +12,11 @@ from statistics import fmean
 from typing import Any
 
 from ..agent.search import NORMAL, Condition
-from ..analysis.outcomes import Outcome
+from ..analysis.outcomes import Outcome, read_outcomes
 from ..analysis.statistics import Interval, paired_bootstrap
+from ..artifacts import Origin, find_origin
 from ..errors import FireActError
+from ..files import read_json
 from .grid import VARIANT_SEEDS, Agent
 
 
@@ -78,15 +80,23 @@ class Outcomes:
     """The study's rows, looked up by agent, task and condition; `costs` say what trainings took.
 
     An agent is the grid's or, in a table of one's own, any name; a condition may be its text.
+    `origin` and `costs_origin` tell where rows and costs come from, if they were opened.
     """
 
-    def __init__(self, rows: Iterable[Outcome], costs: Iterable[Mapping[str, Any]] = ()) -> None:
+    def __init__(
+        self,
+        rows: Iterable[Outcome],
+        costs: Iterable[Mapping[str, Any]] = (),
+        origin: Origin | None = None,
+        costs_origin: Origin | None = None,
+    ) -> None:
         self.rows = list(rows)
-        self._trainings = {(c["agent"], c["seed"]): c["training"] for c in costs if "training" in c}
+        self.origin, self.costs_origin = origin, costs_origin
+        self.trainings = {(c["agent"], c["seed"]): c["training"] for c in costs if "training" in c}
 
     def training(self, agent: Agent | str, seed: int = 0) -> str:
         """What a fine-tuning took and left on the disk, in words; empty where it is not known."""
-        done = self._trainings.get((_name(agent), seed))
+        done = self.trainings.get((_name(agent), seed))
         if not done:
             return ""
         return (
@@ -135,6 +145,13 @@ class Outcomes:
         means = [fmean(marks) for marks in questions.values()]
         ours = paired_bootstrap([0.0] * len(means), means)
         return Line(label, ours, len(questions), values, paper_value, extra)
+
+
+def open_study() -> Outcomes:
+    """The outcomes and costs of a study: the learner's own, if there is one, else the shipped."""
+    rows = find_origin("study", "study/study.csv.gz", "make study")
+    costs = find_origin("study_costs", "study/study_costs.json", "make study")
+    return Outcomes(read_outcomes(rows.path), read_json(costs.path), rows, costs)
 
 
 def _name(agent: Agent | str) -> str:

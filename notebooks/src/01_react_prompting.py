@@ -110,15 +110,15 @@ for number, cue in prompts["reflexion"].cues.items():
 # `cut_turn`? What happens when the action cannot be read?
 
 # %%
-from fireact_nb.agent import Request, Step, Trajectory, parse_turn
-from fireact_nb.agent.trajectory import clean_observation, cut_turn
+from fireact_nb.agent import Request, Step, Trajectory
+from fireact_nb.agent.trajectory import clean_observation, cut_turn, parse_turn
 
 
 def run_agent(question, prompt, model, tool):
     messages = prompt.ask(question)  # the two examples, then the question
     steps, answer, state = [], None, "out of rounds"
     for number in range(1, max_rounds + 1):
-        cue = (prompt.cues or {}).get(number)
+        cue = prompt.cues.get(number)
         start = f"Thought: {cue}" if cue else ""
         request = Request(messages, max_tokens=96, stop=("\nObservation",), prefix=start)
         [reply] = model.reply([request])
@@ -366,7 +366,7 @@ check("01.2", tokens_per_right_answer)
 # were pretrained on text with program code between it. `n` is the number of questions.
 
 # %%
-from fireact_nb.study.rendering import show_table
+from fireact_nb.study import show_table
 from fireact_nb.study.tables import table_prompting
 
 [table] = table_prompting(study)

@@ -54,7 +54,7 @@ quick = False  # smallest sizes, to see whether every cell runs
 from fireact_nb.agent import read_trajectories
 from fireact_nb.artifacts import shipped
 from fireact_nb.lab import open_lab
-from fireact_nb.study.grid import TEACHER_PLAYS
+from fireact_nb.study import TEACHER_PLAYS
 
 if quick:
     play_react, play_cot, play_reflexion = 8, 8, 4
@@ -64,7 +64,8 @@ teacher = lab.teacher()
 spelt = {"hotpotqa": "HotpotQA", "strategyqa": "StrategyQA", "mmlu": "MMLU",
          "react": "ReAct", "cot": "CoT", "reflexion": "Reflexion"}  # fmt: skip
 origins, written, names = {}, {}, {}
-for task, method in TEACHER_PLAYS:
+for source in TEACHER_PLAYS:
+    task, method = source.task, source.method
     found = lab.written(method, task)
     origins[task, method], written[task, method] = found.origin, found.played
     names[task, method] = f"{spelt[task]}, {spelt[method]}"
@@ -125,13 +126,13 @@ class PowerCut(Exception):
 class Turnstile:
     def __init__(self, chat, closes_after=None):
         self.chat, self.calls, self.closes_after = chat, 0, closes_after
-        self.name, self.endpoint, self.batch = chat.name, chat.endpoint, chat.batch
+        self.name, self.endpoint, self.batch_size = chat.name, chat.endpoint, chat.batch_size
 
-    def reply(self, requests, done=None):
+    def reply(self, requests, done=None, stop=None):
         if self.closes_after is not None and self.calls >= self.closes_after:
             raise PowerCut(f"the power went off after {self.calls} calls")
         self.calls += len(requests)
-        return self.chat.reply(requests, done)
+        return self.chat.reply(requests, done, stop)
 
 
 # %% [markdown]
@@ -188,7 +189,7 @@ for attempt in ("started again", "and once more"):
 # says why.
 
 # %%
-from fireact_nb.study.grid import REFLEXION_SEARCH
+from fireact_nb.study import REFLEXION_SEARCH
 
 fresh = {"react": live, "cot": play(asked[:play_cot], "cot", teacher)}
 flaky = lab.search(REFLEXION_SEARCH)

@@ -197,7 +197,7 @@ check("03.1", cot_to_react)
 # come from the `user`, because the agent reads them and must not write them.
 
 # %%
-from fireact_nb.agent import render_messages
+from fireact_nb.agent.trajectory import render_messages
 
 short = min(react, key=lambda t: sum(len(step.text) for step in t.steps))
 for message in render_messages(short):
@@ -255,9 +255,9 @@ print("dataset_info.json:", json.dumps(read_json(folder / "dataset_info.json", d
 from dataclasses import fields
 
 from fireact_nb.agent.trajectory import parse_messages, parse_text, render_text
-from fireact_nb.study.grid import TEACHER_PLAYS
+from fireact_nb.study import TEACHER_PLAYS
 
-played = [lab.written(method, task, own=False).played for task, method in TEACHER_PLAYS]
+played = [lab.written(s.method, s.task, own=False).played for s in TEACHER_PLAYS]
 everything = [t for trajectories in played for t in trajectories]
 broken = 0
 for t in everything:
@@ -344,7 +344,7 @@ check("03.2", to_sharegpt)
 # and say what you would do.**
 
 # %%
-from fireact_nb.agent import parse_turn
+from fireact_nb.agent.trajectory import parse_turn
 
 odd = {
     "nested brackets": "Thought: a\nAction: search[Lalor [film] author]",

@@ -56,6 +56,7 @@ from fireact_nb.analysis import read_outcomes
 from fireact_nb.artifacts import provenance, shipped
 from fireact_nb.lab import open_lab
 from fireact_nb.learning import mix
+from fireact_nb.study import open_study
 
 if quick:
     train_on, epochs, test_on, check_on = 16, 1, 8, 8
@@ -141,7 +142,7 @@ check("04.1", largest_rank)
 # %%
 import torch
 
-from fireact_nb.study.grid import LIVE
+from fireact_nb.study import LIVE
 
 lora = replace(LIVE, kind="lora", seed=seed, epochs=epochs)
 matrices = [m for m in network.model.modules() if isinstance(m, torch.nn.Linear)]
@@ -409,8 +410,8 @@ for label, found in errors.items():
 # bitsandbytes with a far larger error than from our own hands. Its code for processors with AVX-512
 # instructions (version 0.50.2) gave blocks the scale of a neighbour, wherever the rows of a matrix
 # do not hold whole blocks; most of ours have 96 columns. Until then we had blamed NF4 for a weaker
-# student. Now our package goes around it (`repair_nf4` in `fireact_nb/models/quirks.py`). **Check a library
-# against something that you understand.**
+# student. Now our package goes around it (`repair_nf4` in `fireact_nb/models/quirks.py`). **Check a
+# library against something that you understand.**
 #
 # So NF4 loses about a tenth of the size of these weights, and 16 even levels lose more. The picture
 # above shows why.
@@ -606,17 +607,18 @@ check("04.3", bytes_needed)
 # cell, so you can find out whether your run is the same experiment.
 
 # %%
-from fireact_nb.study.grid import FULL_RATE
+from fireact_nb.study import FULL_RATE
 
 recipes = {
     "student, live qlora": replace(lora, kind="qlora"),
     "student, live react": lora,  # LoRA: the standard of the study
-    "student, live full": replace(lora, kind="full", rate=FULL_RATE),
+    "student, live full": replace(lora, kind="full", learning_rate=FULL_RATE),
 }
 
 # %% [markdown]
-# Full fine-tuning gets a smaller step (its `rate`), because it moves every weight. Both rates were
-# chosen on dev questions, each for its own kind, so that none is a strawman. What will it take?
+# Full fine-tuning gets a smaller step (its `learning_rate`), because it moves every weight. Both
+# rates were chosen on dev questions, each for its own kind, so that none is a strawman. What will
+# it take?
 
 # %%
 from fireact_nb.learning import forecast_training
@@ -662,7 +664,7 @@ with_alt(plot_loss(curves, "The student learns the teacher's turns", "training s
 
 # %%
 from fireact_nb.analysis import tolerance_band
-from fireact_nb.study.grid import LIVE_COUNT
+from fireact_nb.study import LIVE_COUNT
 
 same_cell = (train_on, epochs) == (LIVE_COUNT, LIVE.epochs)
 for label, (_, outcomes) in runs.items():
@@ -700,7 +702,7 @@ print(f"(exact match on 100 dev questions, a column for each seed; {provenance('
 # LoRA and full fine-tuning of Llama-2-7B. Other world, other model: compare **directions**.
 
 # %%
-from fireact_nb.study.rendering import show_table
+from fireact_nb.study import show_table
 from fireact_nb.study.tables import table_kinds
 
 [table] = table_kinds(study)
@@ -735,13 +737,13 @@ with_alt(plot_differences(table.differences, title, unit, study.origin.label))
 # What about time and size? Both are in the study's costs.
 
 # %%
-from fireact_nb.study.results import tuned
+from fireact_nb.study import MAIN, tuned
 
-agents = {"LoRA": tuned(lab.profile.student, "react")}
-agents |= {kind: f"{lab.profile.student}, react 500, {kind}" for kind in ("qlora", "full")}
-spent = {c["agent"]: c["training"] for c in costs if "training" in c and c["seed"] == 0}
-for label, agent in agents.items():
-    time, size = (spent[agent][k] / spent[agents["LoRA"]][k] for k in ("seconds", "saved_bytes"))
+agents = {"LoRA": tuned(MAIN, "react")}
+agents |= {kind: tuned(MAIN, "react", kind) for kind in ("qlora", "full")}
+spent = {label: study.trainings[agent.name, 0] for label, agent in agents.items()}
+for label in agents:
+    time, size = (spent[label][k] / spent["LoRA"][k] for k in ("seconds", "saved_bytes"))
     print(f"{label:<6} {time:.2f} times LoRA's seconds, {size:>5.2f} times its size on disk")
 print(f"({study.costs_origin.label}; the cores were shared with other work)")
 

@@ -54,23 +54,18 @@ from fireact_nb.agent import read_trajectories, successes
 from fireact_nb.analysis import read_outcomes
 from fireact_nb.artifacts import find_origin, provenance, shipped
 from fireact_nb.lab import open_lab
-from fireact_nb.study import grid, open_study, runner
+from fireact_nb.study import LIVE, LIVE_COUNT, MAIN, MIXES, NOISE, open_study, tuned
 
 if quick:
     train_on, epochs, test_on, replay_on, stuck_on = 24, 1, 8, 8, 4
 lab = open_lab(profile)
 search, dev = lab.search(), lab.questions("dev")
-more = "fireact-nb generate --split train --count 300 --out runs/teacher_react.jsonl"
-own = find_origin("teacher_hotpotqa_react", "teacher_react.jsonl", more)
 results = open_study()
-methods = ("hotpotqa react", "hotpotqa cot", "hotpotqa reflexion")
-sources = {name: runner.load_source(name) for name in methods}
-mine = successes(read_trajectories(own.path))
-enough = len(mine) >= train_on
-if enough:
-    sources["hotpotqa react"] = mine
+react = lab.written("react", least=train_on)  # your own, if there are so many
+sources = {s.name: lab.written(s.method, own=False).kept for s in MIXES["all"].sources}
+sources["hotpotqa react"] = react.kept
 print(f"{lab}\nstudy: {results.origin}")
-print(f"ReAct trajectories: {own if enough else 'the shipped ones, yours are too few'}")
+print(f"ReAct trajectories: {react.origin}")
 
 # %% [markdown]
 # ## 1. What goes into a mix
@@ -111,8 +106,8 @@ for name, group in sources.items():
 # that. **Guess first:** what is its share of the learnt *tokens*?
 
 # %%
-for name, parts in grid.MIXES.items():
-    tokens = {source.split()[1]: count * learnt[source] for source, count in parts}
+for name, planned in MIXES.items():
+    tokens = {source.method: count * learnt[source.name] for source, count in planned.parts}
     words = [f"{m} {n / sum(tokens.values()):.0%}" for m, n in tokens.items()]
     print(f"{name:<16} learnt tokens: {', '.join(words)}")
 print("(measured in this run, on the first 100 trajectories of each kind)")
@@ -175,7 +170,7 @@ check("05.1", counts_for)
 # %%
 from fireact_nb.learning import mix, share_out
 
-counts = share_out(dict(grid.MIXES["react+cot"]), train_on)
+counts = share_out(MIXES["react+cot"].counts, train_on)
 train = mix({name: sources[name] for name in counts}, counts, seed, lab.held_out())
 print(f"{counts}: {sum(t.rounds == 1 for t in train)} of {len(train)} finish in one round")
 for t in train[:3]:
@@ -243,10 +238,10 @@ from dataclasses import replace
 from fireact_nb.learning import fine_tune
 
 order = ["react+cot", "react", "react+reflexion", "all"][:cells]
-recipe = replace(grid.LIVE, epochs=epochs, seed=seed)
+recipe = replace(LIVE, epochs=epochs, seed=seed)
 folders = {}
 for name in order:
-    counts = share_out(dict(grid.MIXES[name]), train_on)
+    counts = share_out(MIXES[name].counts, train_on)
     train = mix({part: sources[part] for part in counts}, counts, seed, lab.held_out())
     folders[name] = lab.runs / "05" / f"{name.replace('+', '-')}-{train_on}x{epochs}-seed{seed}"
     done = fine_tune(lab.student, train, folders[name], recipe, progress=False)
@@ -286,7 +281,7 @@ for name, folder in folders.items():
 
 # %%
 shipped_live = read_outcomes(shipped("live"))
-same = (train_on, epochs) == (grid.LIVE_COUNT, grid.LIVE.epochs) and not own.label.startswith("y")
+same = (train_on, epochs) == (LIVE_COUNT, LIVE.epochs) and react.origin.label.startswith("shipped")
 for name, rows in live.items():
     agent = f"student, live {name}"
     theirs = [o for o in shipped_live if o.agent == agent and o.condition == "normal"]
@@ -307,7 +302,7 @@ print("the same cell as the shipped one" if same else "OTHER sizes or data: outs
 # **Before you look:** which mix won in the paper, and by how much?
 
 # %%
-from fireact_nb.study.rendering import show_table
+from fireact_nb.study import show_table
 from fireact_nb.study.tables import table_mixes
 
 tables = table_mixes(results)
@@ -428,8 +423,6 @@ check("05.3", largest_sd)
 
 # %%
 from fireact_nb.analysis.figures import plot_bars
-from fireact_nb.study.grid import MAIN, MIXES
-from fireact_nb.study.results import tuned
 
 spans = {"1 round": (1, 1), "2 or 3": (2, 3), "4 or 5": (4, 5), "6 to 11": (6, 11)}
 bars = []
@@ -459,8 +452,8 @@ with_alt(
 
 # %%
 asked = dev[:replay_on]
-searcher = play(shipped("student_react_500_0"), asked)
-mixed = play(shipped("student_react_cot_500_187_0"), asked)
+searcher = play(shipped(tuned(MAIN, "react").slug), asked)
+mixed = play(shipped(tuned(MAIN, "react+cot").slug), asked)
 
 pairs = list(zip(searcher, mixed, strict=True))
 quick_pairs = [(s, m) for s, m in pairs if m.rounds == 1]
@@ -615,8 +608,9 @@ with_alt(
 # what share of the trajectories in the mix of 500 + 187 finish in one round.
 
 # %%
-parts = dict(MIXES["react+cot"])
-paper_mix = mix({name: runner.load_source(name) for name in parts}, parts, seed)
+planned = MIXES["react+cot"]
+pools = {s.name: lab.written(s.method, own=False).kept for s in planned.sources}
+paper_mix = mix(pools, planned.counts, seed)
 for kind, known in sorted(set(kinds.values()), reverse=True):
     in_mix = [t.rounds == 1 for t in paper_mix if kinds[t.question_id] == (kind, known)]
     asked_for = [t for t in thought if kinds[t.question_id] == (kind, known)]
@@ -703,10 +697,10 @@ print(f"{sum(o.correct for o in late)} end right ({results.origin.label})")
 # teacher's sixth Thought. Here there is none: if the student reflects, it does so by itself.
 
 # %%
-failing = lab.search(NONE_HALF, seed)
+failing = lab.search(NOISE[0], seed)
 hard = dev[:stuck_on]
-stuck = play(shipped("student_react_500_0"), hard, failing)
-reflecting = play(shipped("student_react_reflexion_500_47_0"), hard, failing)
+stuck = play(shipped(tuned(MAIN, "react").slug), hard, failing)
+reflecting = play(shipped(tuned(MAIN, "react+reflexion").slug), hard, failing)
 
 
 # %%

@@ -52,26 +52,21 @@ quick = False  # smallest sizes, to see whether every cell runs
 # which nobody tuned anything on. Where you made your own with the printed command, yours are taken.
 
 # %%
-from fireact_nb.agent import read_trajectories, successes
+from fireact_nb.agent import NORMAL
 from fireact_nb.analysis import read_outcomes
-from fireact_nb.artifacts import find_origin, provenance, shipped
+from fireact_nb.artifacts import provenance, shipped
 from fireact_nb.lab import open_lab
-from fireact_nb.study import grid, open_study, runner
-from fireact_nb.tinyworld import shelf
+from fireact_nb.study import LIVE, LIVE_COUNT, MULTI_TASK_COT, NOISE, SEEDS, STUDENTS, open_study
 
 if quick:
     train_on, epochs, test_on, prompted_on, replay_on = 8, 1, 6, 3, 3
 lab = open_lab(profile)
 search, dev = lab.search(), lab.questions("dev")
-more = "fireact-nb generate --split train --count 300 --out runs/teacher_react.jsonl"
-own = find_origin("teacher_hotpotqa_react", "teacher_react.jsonl", more)
 results = open_study()
-mine = successes(read_trajectories(own.path))
-enough = len(mine) >= train_on
-pool = mine if enough else runner.load_source("hotpotqa react")
-from_shipped = not enough or own.label.startswith("shipped")
+pool = lab.written("react", least=train_on)  # your own, if there are so many
+from_shipped = pool.origin.label.startswith("shipped")
 print(f"{lab}\nstudy: {results.origin}\ncosts: {results.costs_origin}")
-print(f"trajectories: {own if enough else 'the shipped ones, yours are too few'}")
+print(f"trajectories: {pool.origin}")
 
 # %% [markdown]
 # ## 1. How to count
@@ -83,8 +78,7 @@ print(f"trajectories: {own if enough else 'the shipped ones, yours are too few'}
 # %%
 from dataclasses import asdict
 
-from fireact_nb.study.grid import MAIN
-from fireact_nb.study.results import prompted, tuned
+from fireact_nb.study import MAIN, prompted, tuned
 
 row = asdict(results.of(tuned(MAIN, "react"))[0])
 for name in ("question_id", "agent", "answer", "correct", "state", "rounds", "prompt_tokens"):
@@ -130,8 +124,8 @@ for asked in (500, 465):
 # Write `em(answers, gold)`. Both are dictionaries. `gold` has the right answer for every question
 # asked. `answers` has what the agent said. A question may be missing there, or its answer may be
 # `None`. Return the share of right answers, by exact match: compare what `normalize_answer` of
-# `fireact_nb.agent.tasks` makes of both. Example: `em({1: "The Jatin."}, {1: "Jatin", 2: "Hosel"})` gives
-# `0.5`.
+# `fireact_nb.agent.tasks` makes of both. Example: `em({1: "The Jatin."}, {1: "Jatin", 2: "Hosel"})`
+# gives `0.5`.
 
 # %% tags=["exercise"]
 from fireact_nb.course import check
@@ -377,7 +371,7 @@ check("06.3", questions_needed)
 # side. *Not resolved*: it includes zero, and we cannot tell.
 
 # %%
-from fireact_nb.study.rendering import show_table
+from fireact_nb.study import show_table
 from fireact_nb.study.tables import table_tuning
 
 [table] = table_tuning(results)
@@ -393,7 +387,7 @@ show_table(table, results.origin.label)
 # %%
 from fireact_nb.analysis import accuracy, paired_difference
 
-for model in grid.STUDENTS:
+for model in STUDENTS:
     scores = {m: accuracy(results.of(prompted(model, m))) for m in ("io", "cot", "react")}
     best = max(scores, key=lambda m: scores[m].value)
     gain = paired_difference(results.of(prompted(model, best)), results.of(tuned(model, "react")))
@@ -417,7 +411,7 @@ print(f"({results.origin.label})")
 
 # %%
 print(f"{'':<29}  read  written  rounds  $/1,000 asked  $/1,000 right")
-for model in grid.STUDENTS:
+for model in STUDENTS:
     for label, agent in (("prompted", prompted(model, "react")), ("tuned", tuned(model, "react"))):
         rows = results.of(agent)
         read = fmean(o.prompt_tokens for o in rows)
@@ -465,11 +459,11 @@ from dataclasses import replace
 from fireact_nb.learning import fine_tune, mix
 
 group = "hotpotqa react"
-chosen = mix({group: pool}, {group: train_on}, seed, held_out=lab.held_out())
+chosen = mix({group: pool.kept}, {group: train_on}, seed, held_out=lab.held_out())
 masks = {"live react": "agent", "live mask all turns": "all turns", "live mask off": "off"}
 folders = {}
 for name in list(masks)[:cells]:
-    recipe = replace(grid.LIVE, epochs=epochs, seed=seed, mask=masks[name])
+    recipe = replace(LIVE, epochs=epochs, seed=seed, mask=masks[name])
     folders[name] = lab.runs / "06" / f"{name.replace(' ', '-')}-{train_on}x{epochs}-seed{seed}"
     done = fine_tune(lab.student, chosen, folders[name], recipe, progress=False)
     print(f"{name}: loss {done.losses[0][1]:.2f} to {done.losses[-1][1]:.2f}, {done.seconds:.0f} s")
@@ -488,16 +482,16 @@ from fireact_nb.analysis import outcomes_of
 bare = lab.prompt("fireact")  # no instruction, no examples
 
 
-def play(adapter, questions, condition="normal", prompt=bare):
+def play(adapter, questions, condition=NORMAL, prompt=bare):
     """The student, with this adapter or without, plays the questions with this tool."""
     chat = lab.chat(adapter, batch_size=128)
-    tool = shelf.make_search(condition, seed)
+    tool = lab.search(condition, seed)
     return generate(questions, prompt, chat, tool, Settings(seed=seed), progress=False)
 
 
 live = {}
 for name, folder in folders.items():
-    for condition in ("normal", "none 0.5")[: 2 if name == "live react" else 1]:
+    for condition in (NORMAL, NOISE[0])[: 2 if name == "live react" else 1]:
         played = play(folder, dev[:test_on], condition)
         rows = outcomes_of(played, dev[:test_on], f"student, {name}", lab.profile.student)
         live[name, condition] = rows
@@ -512,10 +506,10 @@ for name, folder in folders.items():
 from fireact_nb.analysis import tolerance_band
 
 shipped_live = read_outcomes(shipped("live"))
-same = (train_on, epochs) == (grid.LIVE_COUNT, grid.LIVE.epochs) and from_shipped
+same = (train_on, epochs) == (LIVE_COUNT, LIVE.epochs) and from_shipped
 for (name, condition), rows in live.items():
     agent = f"student, {name}"
-    theirs = [o for o in shipped_live if o.agent == agent and o.condition == condition]
+    theirs = [o for o in shipped_live if o.agent == agent and o.condition == str(condition)]
     band = tolerance_band(theirs, rows)
     print(f"{name}, {condition}: {band.compare(accuracy(rows).value)}")
 print("the same cell as the shipped one" if same else "OTHER sizes or data: outside is no surprise")
@@ -529,7 +523,7 @@ print("the same cell as the shipped one" if same else "OTHER sizes or data: outs
 few = dev[:prompted_on]
 played = play(None, few, prompt=lab.prompt("react"))
 before = outcomes_of(played, few, "student, prompted", lab.profile.student)
-after = live["live react", "normal"][:prompted_on]
+after = live["live react", NORMAL][:prompted_on]
 before = before[: len(after)]
 print(f"prompted {accuracy(before)}, trained {accuracy(after)}, {len(after)} dev questions")
 print(f"trained minus prompted: {paired_difference(before, after)}   (measured in this run)")
@@ -566,24 +560,24 @@ show_table(table, results.origin.label)
 from fireact_nb.analysis import paired_bootstrap
 
 pair = {"prompted": prompted(MAIN, "react"), "fine-tuned": tuned(MAIN, "react")}
-asked = sorted({o.question_id for o in results.of(pair["prompted"], condition=grid.NOISE[0])})
+asked = sorted({o.question_id for o in results.of(pair["prompted"], condition=NOISE[0])})
 
 
-def marks(agent, condition="normal"):
+def marks(agent, condition=NORMAL):
     rows = {o.question_id: o.correct for o in results.of(agent, condition=condition, seed=0)}
     return [rows[q] for q in asked]
 
 
 rows = []
-for condition in grid.NOISE:
+for condition in NOISE:
     change, theirs = [], []
-    for label, calm, rough in zip(pair, tough["normal"], tough[condition], strict=True):
+    for label, calm, rough in zip(pair, tough["normal"], tough[str(condition)], strict=True):
         before, after = marks(pair[label]), marks(pair[label], condition)
         change.append([b - a for a, b in zip(before, after, strict=True)])
         theirs.append((rough - calm) / 100)
         share = f"{1 - sum(after) / sum(before):.0%} (paper {1 - rough / calm:.0%})"
         print(f"{condition}, {label}: loses {share} of its right answers")
-    rows.append((condition, paired_bootstrap(*change), theirs[1] - theirs[0]))
+    rows.append((str(condition), paired_bootstrap(*change), theirs[1] - theirs[0]))
 
 # %%
 from fireact_nb.analysis.figures import plot_differences, with_alt
@@ -609,7 +603,7 @@ for label, agent in pair.items():
     for kind in ("bridge", "comparison"):
         places = [place for place, q in enumerate(asked) if kinds[q] == kind]
         shares = []
-        for condition in ("normal", *grid.NOISE):
+        for condition in (NORMAL, *NOISE):
             right = marks(agent, condition)
             shares.append(f"{condition} {fmean(right[place] for place in places):.0%}")
         print(f"{label:<11}{kind:<11} {', '.join(shares)}")
@@ -678,12 +672,12 @@ check("06.4", losses_of)
 # %%
 from fireact_nb.analysis import show_side_by_side
 
-adapter = shipped("student_react_500_0")
-replayed = {c: play(adapter, dev[:replay_on], c) for c in ("normal", *grid.NOISE)}
-under_none, under_random = (replayed[condition] for condition in grid.NOISE)
+adapter = shipped(tuned(MAIN, "react").slug)
+replayed = {c: play(adapter, dev[:replay_on], c) for c in (NORMAL, *NOISE)}
+under_none, under_random = (replayed[condition] for condition in NOISE)
 kept = [t for t in under_none if t.correct and "None" in [s.observation for s in t.steps]]
 kept.sort(key=lambda t: (t.gold in ("yes", "no"), t.rounds))
-both = zip(replayed["normal"], under_random, strict=True)
+both = zip(replayed[NORMAL], under_random, strict=True)
 astray = sorted((r for t, r in both if t.correct and not r.correct), key=lambda t: t.rounds)
 left, right = (kept or under_none)[0], (astray or under_random)[0]
 show_side_by_side(left, right, titles=("None: it asks again", "random: it believes"))
@@ -698,7 +692,7 @@ show_side_by_side(left, right, titles=("None: it asks again", "random: it believ
 # %%
 from itertools import pairwise
 
-for condition, played in zip(grid.NOISE, (under_none, under_random), strict=True):
+for condition, played in zip(NOISE, (under_none, under_random), strict=True):
     noticed = []
     for step, after in (pair for t in played for pair in pairwise(t.steps)):
         if step.turn.action == "search" and step.observation != search.search(step.turn.argument):
@@ -821,8 +815,8 @@ print(f"({results.origin.label})")
 
 # %%
 counts = Counter()
-for name, count in grid.MULTI_TASK_COT:
-    counts[name.split()[1]] += count
+for source, count in MULTI_TASK_COT.parts:
+    counts[source.method] += count
 print(dict(counts))
 
 # %% [markdown]
@@ -833,7 +827,7 @@ print(dict(counts))
 # %%
 import torch
 
-chat = lab.chat(shipped("student_multi_task_cot_0"), batch_size=128)
+chat = lab.chat(shipped(tuned(MAIN, "multi-task + cot").slug), batch_size=128)
 for task in ("hotpotqa", "strategyqa", "mmlu"):
     chances = []
     for question in lab.questions("dev", replay_on, task):
@@ -893,14 +887,14 @@ from fireact_nb.study.tables import table_masks
 [table] = table_masks(results)
 for line in table.lines:
     print(f"{line.label:<46}{line.ours}")
-standard = {s: results.of(tuned(MAIN, "react"), seed=s) for s in grid.SEEDS}
+standard = {s: results.of(tuned(MAIN, "react"), seed=s) for s in SEEDS}
 small = {}
 for o in shipped_live:
     if o.condition == "normal":
         small.setdefault(o.agent.removeprefix("student, live "), []).append(o)
 variants = {"mask all turns": "observations too", "mask off": "everything"}
 for variant, label in {**variants, "failures kept": "failures kept"}.items():
-    other = results.of(f"{MAIN}, react 500, {variant}")
+    other = results.of(tuned(MAIN, "react", variant))
     for s, plain in standard.items():
         print(f"{label}, study, minus standard of seed {s}: {paired_difference(plain, other)}")
     if variant in small:
@@ -922,7 +916,7 @@ print(f"({results.origin.label}; live: {provenance('live')})")
 # How bad was the unfiltered data, by the way?
 
 # %%
-everything = runner.load_source("hotpotqa react unfiltered")
+everything = lab.written("react", own=False).played
 bad = sum(not t.correct for t in everything)
 print(f"{bad} of {len(everything)} unfiltered trajectories end wrong ({bad / len(everything):.0%})")
 print(f"({provenance('teacher_hotpotqa_react')}; in the paper's release 40 of 734, as reported)")
@@ -981,12 +975,12 @@ with_alt(
 
 # %%
 def cases(name):
-    calm = [t for t in replayed["normal"] if not t.correct]
+    calm = [t for t in replayed[NORMAL] if not t.correct]
     return [t for t in calm if fault(t.answer, t.correct, asked_of[t.question_id]) == name]
 
 
-wrong_side = cases(FAULTS[1]) or replayed["normal"]
-other = cases(FAULTS[3]) or cases(FAULTS[2]) or replayed["normal"]
+wrong_side = cases(FAULTS[1]) or replayed[NORMAL]
+other = cases(FAULTS[3]) or cases(FAULTS[2]) or replayed[NORMAL]
 show_side_by_side(wrong_side[0], other[0], titles=("the other side", "miscopied, or another page"))
 
 # %% [markdown]

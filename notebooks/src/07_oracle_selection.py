@@ -79,8 +79,7 @@ print(f"{lab}\nstudy: {results.origin}")
 # we keep the other 300 for later.
 
 # %%
-from fireact_nb.study.grid import MAIN
-from fireact_nb.study.results import prompted, tuned
+from fireact_nb.study import MAIN, prompted, tuned
 
 samples = results.of(tuned(MAIN, "react"), sampled=True)  # section 3 needs these
 asked = sorted({o.question_id for o in samples})
@@ -88,8 +87,8 @@ agents = {
     "teacher": {m: prompted("teacher", m.lower()) for m in ("ReAct", "CoT", "Reflexion")},
     "student": {
         "ReAct": tuned(MAIN, "react"),
-        "CoT": tuned(MAIN, "cot 187"),
-        "Reflexion": tuned(MAIN, "reflexion 47"),
+        "CoT": tuned(MAIN, "cot"),
+        "Reflexion": tuned(MAIN, "reflexion"),
     },
 }
 all_600 = {who: {m: results.of(a, seed=0) for m, a in pool.items()} for who, pool in agents.items()}
@@ -247,7 +246,7 @@ check("07.2", random_choice)
 # ours. The lines with pass@k are the subject of the next section.
 
 # %%
-from fireact_nb.study.rendering import show_table
+from fireact_nb.study import show_table
 from fireact_nb.study.tables import table_selection
 
 tables = table_selection(results)

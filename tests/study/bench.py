@@ -131,7 +131,7 @@ class Bench:
         self.pools.append(count)
         return ThreadPoolExecutor(1)
 
-    def chat(self, *paths: Path, batch: int = 64) -> Guess:
+    def chat(self, *paths: Path, batch_size: int = 64) -> Guess:
         self.chats.append(paths)
         return Guess(f"model of {paths[-1].name}", self.asked, **self.stop)
 
