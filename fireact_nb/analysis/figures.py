@@ -14,12 +14,12 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from itertools import pairwise
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from ..errors import FireActError
+from .markup import render, visible
 from .statistics import Interval
 
 if TYPE_CHECKING:
@@ -54,13 +54,12 @@ class Picture:
     width: int
 
     def __repr__(self) -> str:
-        return self.alt
+        return visible(self.alt)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         data = base64.b64encode(self.png).decode("ascii")
-        style = "max-width:100%;height:auto"
-        html = f'<img alt="{escape(self.alt)}" width="{self.width}" style="{style}" '
-        return {"text/html": f'{html}src="data:image/png;base64,{data}">', "text/plain": self.alt}
+        html = render("picture.html", alt=self.alt, width=self.width, png=data)
+        return {"text/html": html, "text/plain": visible(self.alt)}
 
 
 def with_alt(figure: Figure, alt: str = "") -> Picture:

@@ -449,6 +449,8 @@ def test_a_picture_carries_its_alt_text_escaped():
     kind, _, data = image.attrs["src"].partition(",")
     assert kind == "data:image/png;base64" and base64.b64decode(data) == picture.png
     assert with_alt(FIGURES["scores"](), alt) == picture
+    steering = with_alt(FIGURES["scores"](), "\x1b[2J\u202e")._repr_mimebundle_()
+    assert not set("".join(steering.values())) & {"\x1b", "\u202e"}
 
 
 def test_a_figure_without_alt_is_refused_and_one_from_pyplot_is_closed():

@@ -702,6 +702,9 @@ def test_a_table_to_look_at_trusts_no_text():
     table = Table(bad, bad, (replace(line, extra=bad),), (claim,))
     html = show_table(table, bad).html
     assert "<script" not in html and 'aria-label="&lt;script&gt;' in html
+    steering = replace(table, title="\x1b[2J\u202e")
+    for text in (show_table(steering, "x").html, show_table(steering, "x").text):
+        assert not set(text) & {"\x1b", "\u202e"}
     page = Page(html)
     assert [table[1][0][2] for table in page.tables] == [bad, bad]
 
