@@ -98,12 +98,12 @@ def _round(step: Step, method: str) -> list[Part]:
 
 
 def _result(trajectory: Trajectory) -> list[Part]:
-    verdict = {True: "\N{CHECK MARK} right", False: "\N{BALLOT X} wrong"}
+    verdict = {True: "\N{CHECK MARK} right", False: "\N{BALLOT X} wrong", None: "(not scored)"}
     tokens = trajectory.prompt_tokens  # summed over all calls; files from elsewhere lack it
     return [
         ("Answer", "(none given)" if trajectory.answer is None else trajectory.answer),
         ("Gold answer", "(unknown)" if trajectory.gold is None else trajectory.gold),
-        ("Verdict", verdict.get(trajectory.correct, "(not scored)")),
+        ("Verdict", verdict[trajectory.correct]),
         ("State", trajectory.state),
         ("Rounds", str(trajectory.rounds)),
         ("Prompt tokens", f"{tokens:,}" if tokens else "(not recorded)"),

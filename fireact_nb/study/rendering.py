@@ -42,7 +42,8 @@ def render_table(table: Table) -> str:
 def show_table(table: Table, origin: str) -> Shown:
     """One table to look at in a notebook; `origin` says where our numbers come from."""
     note = f"Ours: {origin}. Beside it: {table.source}."
-    if any(row.paper is not None for row in (*table.lines, *table.claims)):
+    theirs = [line.paper for line in table.lines] + [claim.paper for claim in table.claims]
+    if any(value is not None for value in theirs):
         note += (
             " The paper's numbers are as reported, from another world with other models: compare "
             "directions, not numbers."

@@ -16,11 +16,7 @@ from hypothesis import strategies as st
 
 from fireact_nb.analysis.figures import (
     COLOURS,
-    DASHES,
     EM,
-    HATCHES,
-    MARKERS,
-    PROVENANCES,
     new_figure,
     plot_bars,
     plot_curve,
@@ -29,6 +25,7 @@ from fireact_nb.analysis.figures import (
     plot_scores,
     with_alt,
 )
+from fireact_nb.analysis.pictures import DASHES, HATCHES, MARKERS, PROVENANCES
 from fireact_nb.analysis.statistics import Interval, wilson
 from fireact_nb.errors import FireActError
 
