@@ -10,51 +10,15 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from ..errors import FireActError
-from .pictures import (
-    CARD,
-    COLOURS,
-    DASHES,
-    HATCHES,
-    INK,
-    MARKERS,
-    PAPER,
-    PROVENANCES,
-    SMALL,
-    Picture,
-    annotate,
-    draw_dots,
-    finish,
-    in_words,
-    is_known,
-    label_left,
-    label_right,
-    line_figure,
-    line_look,
-    new_figure,
-    origin_of_row,
-    origin_of_source,
-    require_some,
-    row_figure,
-    use_plain_numbers,
-    whisker_ends,
-    with_alt,
-)
+from . import pictures as draw
+from .pictures import COLOURS, Picture, new_figure, with_alt
 from .statistics import Interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = [
-    "COLOURS",
-    "Picture",
-    "new_figure",
-    "plot_bars",
-    "plot_curve",
-    "plot_differences",
-    "plot_loss",
-    "plot_scores",
-    "with_alt",
-]
+__all__ = ["COLOURS", "Picture", "new_figure", "plot_bars", "plot_curve", "plot_differences",
+           "plot_loss", "plot_scores", "with_alt"]  # fmt: skip
 
 EM = "exact match (EM), share of questions"
 
@@ -65,19 +29,19 @@ def plot_scores(rows: Sequence[tuple[Any, ...]], title: str, xlabel: str = EM) -
     A row is (label, Interval, provenance) or (label, Interval, provenance, n). Where no interval is
     known, as in the paper, low = value = high.
     """
-    figure, axes, places = row_figure(rows, title, xlabel, 0.53)
+    figure, axes, places = draw.row_figure(rows, title, xlabel, 0.53)
     told = []
     for place, (label, interval, provenance, *n) in zip(places, rows, strict=True):
-        origin = origin_of_row(label, provenance)
+        origin = draw.origin_of_row(label, provenance)
         count = f", n = {n[0]:,}" if any(n) else ""
-        draw_dots(axes, [(place, interval)], PROVENANCES[origin])
-        label_left(axes, place, label, origin + count)
-        label_right(axes, place, in_words(interval))
-        told.append(f"{label} {in_words(interval)}, {provenance}{count}")
-    if min(whisker_ends(row[1])[0] for row in rows) >= 0:
+        draw.dots(axes, [(place, interval)], draw.PROVENANCES[origin])
+        draw.label_left(axes, place, label, origin + count)
+        draw.label_right(axes, place, draw.in_words(interval))
+        told.append(f"{label} {draw.in_words(interval)}, {provenance}{count}")
+    if min(draw.whisker_ends(row[1])[0] for row in rows) >= 0:
         axes.set_xlim(left=0)
     alt = f"{title}. {xlabel}, with 95% intervals: {'; '.join(told)}."
-    return finish(figure, axes.get_ylim()[0], alt)
+    return draw.finish(figure, axes.get_ylim()[0], alt)
 
 
 def plot_differences(
@@ -88,36 +52,35 @@ def plot_differences(
     A row is (label, Interval) or (label, Interval, theirs): the paper's value in the same unit, or
     None. The paper's gets a mark of its own, below ours.
     """
-    looks = {
-        "ours, with its 95% interval": PROVENANCES[origin_of_source(source)],
-        PAPER: PROVENANCES[PAPER],
-    }
-    ours, paper = looks.values()
+    ours = draw.PROVENANCES[draw.origin_of_source(source)]
+    paper = draw.PROVENANCES[draw.PAPER]
+    looks = {"ours, with its 95% interval": ours, draw.PAPER: paper}
     beside = any(theirs is not None for row in rows for theirs in row[2:])
-    figure, axes, places = row_figure(rows, title, xlabel, 0.5 if beside else 0.36)
+    figure, axes, places = draw.row_figure(rows, title, xlabel, 0.5 if beside else 0.36)
     axes.spines["left"].set_visible(False)
-    axes.axvline(0, color=INK, linewidth=1, linestyle=DASHES[1])
+    axes.axvline(0, color=draw.INK, linewidth=1, linestyle=draw.DASHES[1])
     told = []
     for place, (label, interval, *theirs) in zip(places, rows, strict=True):
-        low, high = whisker_ends(interval)
+        low, high = draw.whisker_ends(interval)
         zero = "includes" if low <= 0 <= high else "excludes"
-        draw_dots(axes, [(place, interval)], ours)
-        label_left(axes, place, label)
-        label_right(axes, place, in_words(interval, "+"))
-        told.append(f"{label} {in_words(interval, '+')}")
-        told[-1] += f", an interval that {zero} zero" if is_known(interval) else ""
+        draw.dots(axes, [(place, interval)], ours)
+        draw.label_left(axes, place, label)
+        draw.label_right(axes, place, draw.in_words(interval, "+"))
+        told.append(f"{label} {draw.in_words(interval, '+')}")
+        told[-1] += f", an interval that {zero} zero" if draw.is_known(interval) else ""
         for value in theirs:
             if value is not None:
                 point = Interval(value, value, value)
-                draw_dots(axes, [(place + 0.17, point)], paper)
-                label_right(axes, place + 0.17, f"paper {in_words(point, '+')}", **SMALL)
-                told[-1] += f"; {PAPER} {in_words(point, '+')}"
+                draw.dots(axes, [(place + 0.17, point)], paper)
+                words = draw.in_words(point, "+")
+                draw.label_right(axes, place + 0.17, f"paper {words}", **draw.SMALL)
+                told[-1] += f"; {draw.PAPER} {words}"
     left, right = axes.get_xlim()
     axes.set_xlim(min(left, -0.04 * right), max(right, -0.04 * left))
     edge: dict[str, Any] = {"xycoords": axes.get_xaxis_transform(), "ha": "center"}
-    annotate(axes, "no difference", (0, 1), (0, 2), **SMALL, **edge)
+    draw.annotate(axes, "no difference", (0, 1), (0, 2), **draw.SMALL, **edge)
     alt = f"{title}. {xlabel}, with 95% intervals: {'. '.join(told)}."
-    return finish(figure, axes.get_ylim()[0], alt, source, looks if beside else {})
+    return draw.finish(figure, axes.get_ylim()[0], alt, source, looks if beside else {})
 
 
 def plot_curve(
@@ -130,13 +93,15 @@ def plot_curve(
     log: bool = False,
 ) -> Figure:
     """Values with their 95% intervals over a number; on a `log` axis each step is a factor."""
-    figure, axes = line_figure(title, xlabel, ylabel)
+    figure, axes = draw.line_figure(title, xlabel, ylabel)
     told, every, looks = [], [], {}
-    for number, (label, points) in enumerate(require_some(curves, "curves").items()):
-        points = sorted(require_some(points, f"points in the curve {label!r}"), key=lambda p: p[0])
-        looks[label] = line_look(number) | {"marker": MARKERS[number % 7]}
-        draw_dots(axes, points, looks[label] | {"elinewidth": 1.3, "capthick": 1.3}, upright=True)
-        told.append(f"{label} " + ", ".join(f"{in_words(i)} at {x:,.9g}" for x, i in points))
+    for number, (label, points) in enumerate(draw.require_some(curves, "curves").items()):
+        points = sorted(
+            draw.require_some(points, f"points in the curve {label!r}"), key=lambda p: p[0]
+        )
+        looks[label] = draw.line_look(number) | {"marker": draw.MARKERS[number % 7]}
+        draw.dots(axes, points, looks[label] | {"elinewidth": 1.3, "capthick": 1.3}, upright=True)
+        told.append(f"{label} " + ", ".join(f"{draw.in_words(i)} at {x:,.9g}" for x, i in points))
         every += points
     xs = sorted({x for x, _ in every})
     if log and xs[0] <= 0:
@@ -147,11 +112,11 @@ def plot_curve(
     # Ticks where the points are, if their labels have room.
     if log or min((b - a for a, b in pairwise(xs)), default=1) >= 0.09 * (xs[-1] - xs[0]):
         axes.set_xticks(xs)
-    use_plain_numbers(axes, xs[-1])
-    if min(whisker_ends(interval)[0] for _, interval in every) >= 0:
+    draw.use_plain_numbers(axes, xs[-1])
+    if min(draw.whisker_ends(interval)[0] for _, interval in every) >= 0:
         axes.set_ylim(bottom=0)
     alt = f"{title}. {ylabel} over {xlabel}, with 95% intervals: {'. '.join(told)}."
-    return finish(figure, 2.6, alt, source, looks)
+    return draw.finish(figure, 2.6, alt, source, looks)
 
 
 def plot_bars(
@@ -162,11 +127,15 @@ def plot_bars(
     form: str = "{:,.0f}",
 ) -> Figure:
     """A bar from zero for each row, the first on top: one number, or its parts end to end."""
-    figure, axes, places = row_figure(rows, title, xlabel, 0.4)
+    figure, axes, places = draw.row_figure(rows, title, xlabel, 0.4)
     split = [(label, x if isinstance(x, Mapping) else {"": x}) for label, x in rows]
     names = dict.fromkeys(name for _, parts in split for name in parts)
     looks: dict[str, dict[str, Any]] = {
-        name: {"facecolor": COLOURS[number % 5], "hatch": HATCHES[number % 7], "edgecolor": CARD}
+        name: {
+            "facecolor": COLOURS[number % 5],
+            "hatch": draw.HATCHES[number % 7],
+            "edgecolor": draw.CARD,
+        }
         for number, name in enumerate(names)
     }
     told, most = [], 0.0
@@ -177,16 +146,16 @@ def plot_bars(
         for name, value in parts.items():
             axes.barh(place, value, 0.26, total, **looks[name])
             total += value
-        label_left(axes, place, label)
-        annotate(axes, form.format(total), (total, place), (5, 0), va="center")
+        draw.label_left(axes, place, label)
+        draw.annotate(axes, form.format(total), (total, place), (5, 0), va="center")
         each = ", ".join(f"{name} {form.format(value)}" for name, value in parts.items() if name)
         told.append(f"{label} {form.format(total)}" + (f" ({each})" if each else ""))
         most = max(most, total)
     axes.set_xlim(0, 1.02 * most or 1)
-    use_plain_numbers(axes, most)
+    draw.use_plain_numbers(axes, most)
     looks.pop("", None)
     alt = f"{title}. {xlabel}: {'; '.join(told)}."
-    return finish(figure, axes.get_ylim()[0], alt, source, looks)
+    return draw.finish(figure, axes.get_ylim()[0], alt, source, looks)
 
 
 def plot_loss(
@@ -196,13 +165,13 @@ def plot_loss(
     source: str = "measured in this run",
 ) -> Figure:
     """Loss over steps, epochs or tokens, a line for each label."""
-    figure, axes = line_figure(title, xlabel, "loss (nats per token)")
+    figure, axes = draw.line_figure(title, xlabel, "loss (nats per token)")
     told, looks = [], {}
-    for number, (label, points) in enumerate(require_some(curves, "curves").items()):
-        xs, ys = zip(*require_some(points, f"points in the curve {label!r}"), strict=True)
-        looks[label] = line_look(number)
+    for number, (label, points) in enumerate(draw.require_some(curves, "curves").items()):
+        xs, ys = zip(*draw.require_some(points, f"points in the curve {label!r}"), strict=True)
+        looks[label] = draw.line_look(number)
         axes.plot(xs, ys, marker="o" if len(xs) == 1 else "", label=label, **looks[label])
         told.append(f"{label} from {ys[0]:.2f} at {xs[0]:,.9g} to {ys[-1]:.2f} at {xs[-1]:,.9g}")
-    use_plain_numbers(axes, max(x for points in curves.values() for x, _ in points))
+    draw.use_plain_numbers(axes, max(x for points in curves.values() for x, _ in points))
     alt = f"{title}. Loss in nats per token over {xlabel}: {'; '.join(told)}."
-    return finish(figure, 2.6, alt, source, looks)
+    return draw.finish(figure, 2.6, alt, source, looks)

@@ -197,7 +197,7 @@ def annotate(axes: Axes, text: str, at: Any, offset: Any, color: str = INK, **lo
     axes.annotate(text, at, offset, color=color, bbox=box, **look)
 
 
-def draw_dots(
+def dots(
     axes: Axes,
     points: Sequence[tuple[float, Interval]],
     look: Mapping[str, Any],

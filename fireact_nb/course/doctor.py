@@ -89,10 +89,7 @@ def check_python(
 
 
 def check_packages(version_of: Callable[[str], str] = metadata.version) -> Iterator[Finding]:
-    """The packages beside the ranges of pyproject.toml; imports none of them but `packaging`.
-
-    `version_of` gives a package's version or raises PackageNotFoundError.
-    """
+    """The packages beside the ranges of pyproject.toml; imports none of them but `packaging`."""
     project = tomllib.loads(read_text(ROOT / "pyproject.toml"))["project"]
     needed = project["dependencies"] + project["optional-dependencies"]["notebooks"]
     install = "Install: python -m pip install --upgrade "
@@ -178,7 +175,7 @@ def check_kernel(
 ) -> Iterator[Finding]:
     """A kernel talks to its notebook through sockets of this machine, and writes files.
 
-    It writes into the folder `temp` (None: the system's) and into `runs`.
+    `temp` is where (None: the system's folder), and `runs`.
     """
 
     def write(folder: Path | None) -> None:
