@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..agent.tasks import Question, f1_score, find_task, score
 from ..agent.trajectory import STATES, Trajectory
 from ..errors import FireActError
 from ..files import read_text, write_file
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,9 @@ class Outcome:
     seconds: float
     trajectory_id: str
     provenance: str
+
+    # For pydantic, which checks rows from files: a mean over infinity would say nothing.
+    __pydantic_config__ = {"allow_inf_nan": False}
 
 
 _TYPES: dict[str, str] = {f.name: str(f.type) for f in fields(Outcome)}
@@ -150,11 +156,39 @@ def read_outcomes(path: str | Path) -> list[Outcome]:
     Columns may stand in any order, more are ignored. A missing column or a value of the wrong type
     is a FireActError naming column and line (for Parquet: row).
     """
+    from pydantic import ValidationError
+
+    rows = _csv_rows(path) if _suffix(path) == ".csv" else _parquet_rows(path)
     outcomes = []
-    for where, row in _csv_rows(path) if _suffix(path) == ".csv" else _parquet_rows(path):
-        values = {name: _value(row[name], name, kind, where) for name, kind in _TYPES.items()}
-        outcomes.append(Outcome(**values))
+    for where, row in rows:
+        # CSV knows no None, and a table written by hand has blanks behind its commas.
+        answer = None if row["answer"] == "" else row["answer"]
+        row |= {"answer": answer, "correct": str(row["correct"]).strip()}
+        try:
+            outcome = _row_type().validate_python(row)
+        except ValidationError as error:
+            name = str(error.errors(include_url=False)[0]["loc"][0])
+            raise _wrong_cell(where, name, row[name]) from error
+        if outcome.state not in STATES:
+            raise _wrong_cell(where, "state", outcome.state)
+        outcomes.append(outcome)
     return outcomes
+
+
+@cache  # building it takes as long as reading a thousand rows
+def _row_type() -> TypeAdapter[Outcome]:
+    """Reads CSV's texts and Parquet's values alike: pandas writes 3.0 for 3 in a gappy column."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Outcome)
+
+
+def _wrong_cell(where: str, name: str, value: Any) -> FireActError:
+    kinds = {"bool": "true or false", "int": "a whole number", "float": "a number"}
+    asked = f"one of {', '.join(STATES)}" if name == "state" else kinds.get(_TYPES[name], "a text")
+    return FireActError(
+        f"{where}: the column '{name}' should hold {asked}, not {value!r}. Fix the cell."
+    )
 
 
 def _suffix(path: str | Path) -> str:
@@ -186,7 +220,7 @@ def _csv_rows(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
             where = f"{path}, line {reader.line_num}"
             if cells and len(cells) != len(header):
                 raise FireActError(
-                    f"{where} has {len(cells)} cells under {len(header)} columns. Mend the line, "
+                    f"{where} has {len(cells)} cells under {len(header)} columns. Fix the line, "
                     "or make the file again."
                 )
             if cells:
@@ -218,30 +252,3 @@ def _check_columns(path: str | Path, names: Sequence[str]) -> None:
             f"{path}, line 1 lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}. An "
             f"outcomes table has {', '.join(_TYPES)}: add what is missing."
         )
-
-
-def _value(raw: Any, name: str, kind: str, where: str) -> Any:
-    """One cell as its column's type. CSV hands over text, Parquet typed values."""
-    if name == "answer" and raw in ("", None):
-        return None
-    value = raw if kind.startswith("str") and isinstance(raw, str) else _number(raw, kind)
-    if value is None or (name == "state" and value not in STATES):
-        wanted = {"bool": "true or false", "int": "a whole number", "float": "a number"}
-        asked = f"one of {', '.join(STATES)}" if name == "state" else wanted.get(kind, "a text")
-        raise FireActError(
-            f"{where}: the column '{name}' should hold {asked}, not {raw!r}. Mend the cell."
-        )
-    return value
-
-
-def _number(raw: Any, kind: str) -> bool | int | float | None:
-    text = str(raw).strip().lower()
-    if kind == "bool":
-        return {"true": True, "1": True, "false": False, "0": False}.get(text)
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    if kind == "int":  # "3.0" is what pandas makes of 3 in a column with gaps
-        return int(number) if number.is_integer() else None
-    return number if kind == "float" and math.isfinite(number) else None

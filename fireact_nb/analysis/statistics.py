@@ -32,7 +32,10 @@ class Interval:
 
 
 def wilson(successes: int, n: int, level: float = LEVEL) -> Interval:
-    """Share of successes with Wilson's score interval, sound for small n and shares near 0 or 1."""
+    """Share of successes with Wilson's score interval, sound for small n and shares near 0 or 1.
+
+    E. B. Wilson 1927, JASA 22, 209-212. Raises FireActError where there is no share to speak of.
+    """
     if not 0 <= successes <= n or n == 0:
         raise FireActError(
             f"{successes} successes out of {n} make no share. Check that the agent has outcomes "
@@ -40,6 +43,8 @@ def wilson(successes: int, n: int, level: float = LEVEL) -> Interval:
         )
     z = NormalDist().inv_cdf((1 + level) / 2)
     share = successes / n
+    # The shares p that the data do not reject: |p - share| = z sqrt(p (1 - p) / n), solved for p.
+    # The plain interval puts the observed share under that root, and has no width at 0 and 1.
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     # min and max: rounding must not push the value itself out of its interval
@@ -116,6 +121,7 @@ def tolerance_band(outcomes: Iterable[Outcome], asked: Iterable[Outcome]) -> Ban
             "questions of the split, no more than were shipped."
         )
     scores = [fmean(marks.values()) for marks in by_seed.values()]
+    # The mean of n runs is uncertain itself: a new one is sd sqrt(1 + 1/n) away from it.
     mean, reach = fmean(scores), 3 * stdev(scores) * math.sqrt(1 + 1 / len(scores))
     reach = max(reach, 2 / len(wanted))  # seeds that agree by chance promise nothing
     return Band(mean, max(0.0, mean - reach), min(1.0, mean + reach), len(scores), len(wanted))
@@ -126,7 +132,8 @@ def paired_bootstrap(
 ) -> Interval:
     """mean(b) - mean(a) over the same questions in the same order, percentile bootstrap.
 
-    Resamples questions, so what makes a question hard for both cancels out.
+    Efron and Tibshirani 1993, "An Introduction to the Bootstrap", chapter 13. Resamples questions,
+    so what makes a question hard for both cancels out. Raises FireActError where they do not pair.
     """
     import numpy as np
 
@@ -138,9 +145,9 @@ def paired_bootstrap(
     difference = np.asarray(b, dtype=float) - np.asarray(a, dtype=float)
     rng = np.random.default_rng(seed)
     n = len(difference)
-    block = max(1, 2_000_000 // n)  # keeps memory small for thousands of questions
+    block = max(1, 2_000_000 // n)  # samples at a time: memory stays small for many questions
     means = np.concatenate(
-        [
+        [  # (block, n) drawn questions -> (block,) means
             difference[rng.integers(n, size=(min(block, samples - done), n))].mean(axis=1)
             for done in range(0, samples, block)
         ]

@@ -8,12 +8,29 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from ..agent.tasks import LETTERS, Question, text_field
+from ..agent.tasks import LETTERS, Question
 from ..errors import FireActError
 from ..files import read_json, read_text
+from .rows import Row, typed
+
+
+@dataclass(frozen=True)
+class _HotpotQA:
+    question: str
+    answer: str
+    type: str
+    __pydantic_config__ = {"str_min_length": 1}
+
+
+@dataclass(frozen=True)
+class _StrategyQA:
+    qid: str
+    question: str
+    answer: bool
+    __pydantic_config__ = {"str_min_length": 1}
 
 
 def load_hotpotqa(path: str | Path, split: str = "dev") -> list[Question]:
@@ -21,33 +38,20 @@ def load_hotpotqa(path: str | Path, split: str = "dev") -> list[Question]:
 
     A question's id holds its place in the list, which is how the released trajectories name it.
     """
+    cure = "Check that this is the file you meant, or download it again."
     return [
-        Question(
-            f"hotpotqa:{split}:{n}",
-            text_field(row, "question", where),
-            text_field(row, "answer", where),
-            "hotpotqa",
-            split,
-            text_field(row, "type", where),
-        )
-        for n, where, row in _entries(path)
+        Question(f"hotpotqa:{split}:{n}", row.question, row.answer, "hotpotqa", split, row.type)
+        for n, row in enumerate(_entries(path, _HotpotQA, cure))
     ]
 
 
 def load_strategyqa(path: str | Path, split: str = "dev") -> list[Question]:
     """StrategyQA's JSON: a list of {qid, question, answer}; true becomes "yes", false "no"."""
+    cure = "An answer is true or false. StrategyQA's test file has none: use train or dev."
     questions = []
-    for _, where, row in _entries(path):
-        if not isinstance(row.get("answer"), bool):
-            raise FireActError(
-                f"{where} needs an 'answer' that is true or false. StrategyQA's test file has "
-                "none: use train or dev."
-            )
-        answer = "yes" if row["answer"] else "no"
-        id = f"strategyqa:{split}:{text_field(row, 'qid', where)}"
-        questions.append(
-            Question(id, text_field(row, "question", where), answer, "strategyqa", split, "yes/no")
-        )
+    for row in _entries(path, _StrategyQA, cure):
+        id, answer = f"strategyqa:{split}:{row.qid}", "yes" if row.answer else "no"
+        questions.append(Question(id, row.question, answer, "strategyqa", split, "yes/no"))
     return questions
 
 
@@ -103,15 +107,9 @@ def load_mmlu(folder: str | Path) -> list[Question]:
     return questions
 
 
-def _entries(path: str | Path) -> Iterator[tuple[int, str, dict[str, Any]]]:
+def _entries(path: str | Path, kind: type[Row], cure: str) -> Iterator[Row]:
     for n, row in enumerate(read_json(path)):
-        where = f"{path}, entry {n}"
-        if not isinstance(row, dict):
-            raise FireActError(
-                f"{where} should be a JSON object, not {str(row)[:40]!r}. Check that this is the "
-                "file you meant."
-            )
-        yield n, where, row
+        yield typed(kind, row, f"{path}, entry {n}", cure)
 
 
 def _csv_rows(path: str | Path, width: int) -> Iterator[tuple[str, list[str]]]:

@@ -10,13 +10,16 @@ in `meta["ending"]`, so `chat_row` and `alpaca_row` give back every imported row
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..agent.trajectory import OBSERVATION, Message, Trajectory, parse_messages, parse_text
+from ..agent.trajectory import OBSERVATION, Trajectory, parse_messages, parse_text
 from ..errors import FireActError
 from ..files import read_json, read_json_lines
+from .rows import typed
 
 # The wrapper of Stanford Alpaca around a question, as in the released Llama trajectories.
 ALPACA_PROMPT = (
@@ -26,6 +29,32 @@ ALPACA_PROMPT = (
 _BEFORE, _BETWEEN = ALPACA_PROMPT.split("{question}")
 _ENDING = re.compile(r"Observation: Episode finished, reward = (True|False|1|0)\s*")
 _CUE = re.compile(r"haven't solved the task within \d+ steps")
+_CURE = "Check that the file is in the format this reader is for, or download it again."
+
+
+@dataclass(frozen=True)
+class _Message:
+    role: str
+    content: str
+
+
+@dataclass(frozen=True)
+class _Chat:
+    messages: list[_Message]
+
+
+@dataclass(frozen=True)
+class _Alpaca:
+    instruction: str
+    output: str
+    input: str | None = None
+
+
+@dataclass(frozen=True)
+class _Episode:
+    gt: str
+    f1: int | float  # kept as written: a 0 is not to come back as 0.0
+    traj: Any  # in two shapes
 
 
 def read_chat(path: str | Path, task: str = "") -> list[Trajectory]:
@@ -36,39 +65,29 @@ def read_chat(path: str | Path, task: str = "") -> list[Trajectory]:
     file's name and the row number.
     """
     return [
-        _imported(
-            _messages(row, where),
-            where,
-            question_id=f"{Path(path).stem}:{number}",
-            task=task,
-            source=Path(path).name,
-        )
+        _from_messages(row, f"{path}, line {number}", **_origin(path, number, task))
         for number, row in read_json_lines(path)
-        for where in [f"{path}, line {number}"]
     ]
 
 
 def read_alpaca(path: str | Path, task: str = "") -> list[Trajectory]:
     """Trajectories from an Alpaca JSON list of {"instruction", "output"}; see read_chat."""
     trajectories = []
-    for number, row in enumerate(read_json(path), 1):
+    for number, entry in enumerate(read_json(path), 1):
         where = f"{path}, entry {number}"
-        question, output = _field(row, "instruction", str, where), _field(row, "output", str, where)
-        if row.get("input"):
+        row = typed(_Alpaca, entry, where, _CURE)
+        if row.input:
             raise FireActError(
                 f"{where} has an 'input' beside its instruction, which a trajectory has no place "
                 "for. Move it into 'instruction'."
             )
-        trajectories.append(
-            _imported(
-                (question, output),
-                where,
-                question_id=f"{Path(path).stem}:{number}",
-                task=task,
-                source=Path(path).name,
-            )
-        )
+        known = _origin(path, number, task)
+        trajectories.append(_from_text(row.instruction, row.output, where, **known))
     return trajectories
+
+
+def _origin(path: str | Path, number: int, task: str) -> dict[str, Any]:
+    return {"question_id": f"{Path(path).stem}:{number}", "task": task, "source": Path(path).name}
 
 
 def read_released_trajectories(path: str | Path) -> list[Trajectory]:
@@ -79,55 +98,73 @@ def read_released_trajectories(path: str | Path) -> list[Trajectory]:
     compare with `accuracy(trajectories, questions=500)`.
     """
     trajectories = []
-    for key, row in read_json(path, dict).items():
+    for key, entry in read_json(path, dict).items():
         where = f"{path}, entry {key!r}"
-        gold, f1 = _field(row, "gt", str, where), _field(row, "f1", (int, float), where)
-        rounds = row.get("traj")
-        if isinstance(rounds, str):
-            if not rounds.startswith(_BEFORE) or _BETWEEN not in rounds:
-                raise FireActError(
-                    f"{where} has a 'traj' without the Alpaca wrapper (### Instruction: and "
-                    "### Response:). Download the file again."
-                )
-            question, _, output = rounds.removeprefix(_BEFORE).partition(_BETWEEN)
-            content: Any = (question, output)
+        row = typed(_Episode, entry, where, _CURE)
+        known = {"question_id": f"hotpotqa:dev:{key}", "task": "hotpotqa", "gold": row.gt,
+                 "source": Path(path).name}  # fmt: skip
+        if not isinstance(row.traj, str):
+            trajectory = _from_messages({"messages": row.traj}, where, **known)
+        elif row.traj.startswith(_BEFORE) and _BETWEEN in row.traj:
+            question, _, output = row.traj.removeprefix(_BEFORE).partition(_BETWEEN)
+            trajectory = _from_text(question, output, where, **known)
         else:
-            content = _messages({"messages": rounds}, where)
-        trajectory = _imported(
-            content,
-            where,
-            question_id=f"hotpotqa:dev:{key}",
-            task="hotpotqa",
-            source=Path(path).name,
-            gold=gold,
-        )
+            raise FireActError(
+                f"{where} has a 'traj' without the Alpaca wrapper (### Instruction: and "
+                "### Response:). Download the file again."
+            )
         # Our own name for what the fine-tuned agent does: it chooses a method by itself.
-        meta = {**trajectory.meta, "f1": f1}
+        meta = {**trajectory.meta, "f1": row.f1}
         trajectories.append(replace(trajectory, method="fireact", meta=meta))
     return trajectories
 
 
-def _imported(content: list[Message] | tuple[str, str], where: str, **known: Any) -> Trajectory:
-    """The trajectory behind a conversation, or behind a question and its plain-text rounds."""
-    body, ending = _split_ending(content)
+def _from_messages(row: Any, where: str, **known: Any) -> Trajectory:
+    messages = [asdict(message) for message in typed(_Chat, row, where, _CURE).messages]
+    if not messages:
+        raise FireActError(f"{where} has no messages. Remove the row or fix it.")
+    last, ending = messages[-1], None
+    if last["role"] == "user" and _ENDING.fullmatch(last["content"]):
+        messages, ending = messages[:-1], last["content"]
+    with _unified(where):
+        return _read_ending(parse_messages(messages, **known), ending)
+
+
+def _from_text(question: str, output: str, where: str, **known: Any) -> Trajectory:
+    """What follows the last turn, an ending or only line ends, is kept to be written back."""
+    lines = output.rstrip("\n").split("\n")
+    if _ENDING.fullmatch(lines[-1]):
+        lines.pop()
+    body = "\n".join(lines)
+    ending = output[len(body) + 1 :] if body != output else None
+    with _unified(where):
+        return _read_ending(parse_text(question, body, **known), ending)
+
+
+@contextmanager
+def _unified(where: str) -> Iterator[None]:
     try:
-        trajectory = _parse(body, known)
-        reward = _ENDING.fullmatch(ending or "")
-        if reward and trajectory.steps and trajectory.steps[-1].turn.action == "search":
-            # After a search it is what the tool said, whatever it reads like: no verdict.
-            *steps, last = trajectory.steps
-            heard, newline, rest = ending.partition("\n")
-            last = replace(last, observation=heard.removeprefix(OBSERVATION))
-            trajectory = replace(trajectory, steps=(*steps, last))
-            ending, reward = rest if newline else None, None
+        yield
     except ValueError as error:
         raise FireActError(
-            f"{where} is not in the unified form ({error}). Remove the row or mend it."
+            f"{where} is not in the unified form ({error}). Remove the row or fix it."
         ) from error
+
+
+def _read_ending(trajectory: Trajectory, ending: str | None) -> Trajectory:
+    """Verdict, method and state, read off the environment's last words and the turns."""
+    reward = _ENDING.fullmatch(ending or "")
+    if ending and reward and trajectory.steps and trajectory.steps[-1].turn.action == "search":
+        # After a search it is what the tool said, whatever it reads like: no verdict.
+        *steps, last = trajectory.steps
+        heard, newline, rest = ending.partition("\n")
+        last = replace(last, observation=heard.removeprefix(OBSERVATION))
+        trajectory = replace(trajectory, steps=(*steps, last))
+        ending, reward = rest if newline else None, None
     correct = reward[1] in ("True", "1") if reward else None
     method = "react"
     if trajectory.rounds == 1 and reward and reward[1] == "1":
-        method = "cot"
+        method = "cot"  # in the released rows, only CoT has a number for its reward
     elif any(_CUE.search(step.text) for step in trajectory.steps):
         method = "reflexion"
     state = trajectory.state
@@ -136,44 +173,3 @@ def _imported(content: list[Message] | tuple[str, str], where: str, **known: Any
         state = "failed" if "finish[]" in trajectory.steps[-1].text else "malformed"
     meta = {} if ending is None else {"ending": ending}
     return replace(trajectory, correct=correct, method=method, state=state, meta=meta)
-
-
-def _parse(content: list[Message] | tuple[str, str], known: dict[str, Any]) -> Trajectory:
-    if isinstance(content, tuple):
-        return parse_text(*content, **known)
-    return parse_messages(content, **known)
-
-
-def _split_ending(
-    content: list[Message] | tuple[str, str],
-) -> tuple[list[Message] | tuple[str, str], str | None]:
-    """The content without what follows the last turn, and that: None if there is nothing."""
-    if isinstance(content, list):
-        if content[-1]["role"] == "user" and _ENDING.fullmatch(content[-1]["content"]):
-            return content[:-1], content[-1]["content"]
-        return content, None
-    question, output = content
-    lines = output.rstrip("\n").split("\n")
-    if _ENDING.fullmatch(lines[-1]):
-        lines.pop()
-    body = "\n".join(lines)
-    return (question, body), output[len(body) + 1 :] if body != output else None
-
-
-def _messages(row: Any, where: str) -> list[Message]:
-    messages = _field(row, "messages", list, where)
-    for message in messages:
-        _field(message, "role", str, where)
-        _field(message, "content", str, where)
-    if not messages:
-        raise FireActError(f"{where} has no messages. Remove the row or mend it.")
-    return messages
-
-
-def _field(row: Any, name: str, kind: type | tuple[type, ...], where: str) -> Any:
-    if not isinstance(row, dict) or not isinstance(row.get(name), kind):
-        raise FireActError(
-            f"{where} lacks a proper {name!r}. Check that the file is in the format this reader is "
-            "for, or download it again."
-        )
-    return row[name]

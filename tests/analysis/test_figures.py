@@ -16,11 +16,7 @@ from hypothesis import strategies as st
 
 from fireact_nb.analysis.figures import (
     COLOURS,
-    DASHES,
     EM,
-    HATCHES,
-    MARKERS,
-    PROVENANCES,
     new_figure,
     plot_bars,
     plot_curve,
@@ -29,6 +25,7 @@ from fireact_nb.analysis.figures import (
     plot_scores,
     with_alt,
 )
+from fireact_nb.analysis.pictures import DASHES, HATCHES, MARKERS, PROVENANCES
 from fireact_nb.analysis.statistics import Interval, wilson
 from fireact_nb.errors import FireActError
 
@@ -449,6 +446,8 @@ def test_a_picture_carries_its_alt_text_escaped():
     kind, _, data = image.attrs["src"].partition(",")
     assert kind == "data:image/png;base64" and base64.b64decode(data) == picture.png
     assert with_alt(FIGURES["scores"](), alt) == picture
+    steering = with_alt(FIGURES["scores"](), "\x1b[2J\u202e")._repr_mimebundle_()
+    assert not set("".join(steering.values())) & {"\x1b", "\u202e"}
 
 
 def test_a_figure_without_alt_is_refused_and_one_from_pyplot_is_closed():

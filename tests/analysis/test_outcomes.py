@@ -112,7 +112,9 @@ def write_csv(path, header, *rows):
 def test_a_table_of_ones_own(tmp_path):
     """Other order, more columns, a spreadsheet's byte-order mark and its ways of writing values."""
     path = tmp_path / "own.csv"
-    cells = asdict(OUTCOME) | {"correct": "TRUE", "rounds": "3.0", "answer": "", "note": "mine"}
+    cells = asdict(OUTCOME) | {
+        "correct": " TRUE", "rounds": "3.0", "seed": " 3", "answer": "", "note": "mine"
+    }  # fmt: skip
     write_csv(path, list(cells)[::-1], list(cells.values())[::-1])
     (row,) = read_outcomes(path)
     assert row == replace(OUTCOME, correct=True, rounds=3, answer=None)
@@ -154,6 +156,9 @@ def test_a_wrong_parquet_cell_is_named_by_column_and_row(tmp_path):
         read_outcomes(path)
     write(good | {"question_id": 5})
     with pytest.raises(FireActError, match="row 1.*'question_id'.*a text"):
+        read_outcomes(path)
+    write(good | {"answer": 0})
+    with pytest.raises(FireActError, match="row 1.*'answer'.*a text"):
         read_outcomes(path)
     write({k: v for k, v in good.items() if k not in ("usd", "state")})
     with pytest.raises(FireActError, match="columns state, usd"):

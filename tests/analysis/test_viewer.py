@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from fireact_nb.agent.trajectory import Step, Trajectory, clean_observation, cut_turn
 from fireact_nb.analysis.viewer import WIDTH, show, show_side_by_side, show_tokens
+from fireact_nb.artifacts import ROOT
 
 TAGS = {"style", "section", "div", "h4", "ol", "li", "p", "dl", "dt", "dd"}
 SCRIPT = "<script>alert('x')</script>"
@@ -165,10 +166,11 @@ def test_the_page_is_accessible_and_themed():
 @pytest.mark.parametrize("card", [show(trajectory(FINISH)), show_tokens([("a", True)])])
 def test_the_style_is_themed_and_touches_nothing_else(card):
     (style,) = Page(card.html).texts["style"]
-    assert "prefers-color-scheme:dark" in style and "var(--jp-content-font-color1," in style
+    assert "prefers-color-scheme: dark" in style and "var(--jp-content-font-color1," in style
     assert "url(" not in style and "@import" not in style
     # Every rule is scoped to our own classes, so the rest of the page keeps its looks.
-    rules = style.replace("@media (prefers-color-scheme:dark){", "")
+    rules = re.sub(r"/\*.*?\*/", "", style, flags=re.DOTALL)
+    rules = rules.replace("@media (prefers-color-scheme: dark) {", "")
     for selector in re.findall(r"(?:^|\})\s*([^{}]+)\{", rules):
         assert all(part.strip().startswith(".traj-") for part in selector.split(",")), selector
 
@@ -186,7 +188,7 @@ def _contrast(one: str, other: str) -> float:
 def test_own_colours_have_enough_contrast_in_light_and_dark():
     style = Page(show(trajectory(FINISH)).html).texts["style"][0]
     names = ("ink", "soft", "card", "tint")
-    values = {name: re.findall(rf"--traj-{name}:var\([^,]+,(#\w+)\)", style) for name in names}
+    values = {name: re.findall(rf"--traj-{name}: var\([^,]+, (#\w+)\)", style) for name in names}
     for theme in (0, 1):
         ink, soft, card, tint = (values[name][theme] for name in names)
         assert _contrast(ink, card) >= 7 and _contrast(ink, tint) >= 7
@@ -211,6 +213,13 @@ def test_a_notebook_gets_both_forms_and_the_same_ones_each_time():
     assert one == two
     assert one._repr_mimebundle_() == {"text/html": one.html, "text/plain": one.text}
     assert one._repr_html_() == one.html and repr(one) == str(one) == one.text
+
+
+@pytest.mark.parametrize("room", ["analysis", "study"])
+def test_html_stands_in_templates_alone(room):
+    for path in (ROOT / "fireact_nb" / room).rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"</\w+>|\bescape\(", text), path
 
 
 # -- tokens -------------------------------------------------------------------------------------
@@ -301,10 +310,10 @@ def test_a_page_of_tokens_is_small():
 
 def test_the_tint_of_learnt_tokens_leaves_them_legible():
     style = Page(show_tokens([]).html).texts["style"][0]
-    (tint,) = re.findall(r"background:rgba\((\d+),(\d+),(\d+),([.\d]+)\)", style)
+    (tint,) = re.findall(r"background: rgba\((\d+), (\d+), (\d+), ([.\d]+)\)", style)
     *colour, share = map(float, tint)
     inks, cards = (
-        re.findall(rf"--traj-{name}:var\([^,]+,(#\w+)\)", style) for name in ("ink", "card")
+        re.findall(rf"--traj-{name}: var\([^,]+, (#\w+)\)", style) for name in ("ink", "card")
     )
     for ink, card in zip(inks, cards, strict=True):
         base = [int(card[at : at + 2], 16) for at in (1, 3, 5)]

@@ -7,16 +7,16 @@ from typing import Any
 SHARES = (500, 187, 47)
 
 
-def by_largest_rest(budget):
+def by_largest_remainder(budget):
     exact = [budget * share / 734 for share in SHARES]
     counts = [int(value) for value in exact]
-    by_rest = sorted(range(3), key=lambda i: counts[i] - exact[i])
-    for i in by_rest[: budget - sum(counts)]:
+    by_remainder = sorted(range(3), key=lambda i: counts[i] - exact[i])
+    for i in by_remainder[: budget - sum(counts)]:
         counts[i] += 1
     return tuple(counts)
 
 
-def rest_to_the_first(budget):
+def remainder_to_the_first(budget):
     _, cot, reflexion = (int(budget * share / 734) for share in SHARES)
     return budget - cot - reflexion, cot, reflexion
 
@@ -31,7 +31,7 @@ def clean(pairs, held_out, write=str.lower, double=lambda pair: pair):
 
 
 RIGHT: dict[str, Any] = {
-    "05.1": by_largest_rest,
+    "05.1": by_largest_remainder,
     "05.2": clean,
     "05.3": lambda mean, low, high: ((high - mean) * (mean - low)) ** 0.5,
     "05.4": lambda right, options: max(0.0, (right - 1 / options) / (1 - 1 / options)),
@@ -41,7 +41,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("05.1", lambda b: tuple(int(b * s / 734) for s in SHARES), "handed to nobody"),
     ("05.1", lambda b: tuple(b * s / 734 for s in SHARES), "whole numbers are wanted"),
     ("05.1", lambda b: SHARES, "add up to 734"),
-    ("05.1", rest_to_the_first, "ReAct is off by a whole one"),
+    ("05.1", remainder_to_the_first, "ReAct is off by a whole one"),
     ("05.1", lambda b: b // 3, "three numbers"),
     ("05.2", lambda p, h: clean(p, h, double=lambda pair: pair[0]), "both may stay"),
     ("05.2", lambda p, h: clean(p, h, write=str), "lower case"),

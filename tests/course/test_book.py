@@ -14,7 +14,7 @@ import nbformat
 import pytest
 from bs4 import BeautifulSoup
 
-from fireact_nb.analysis import viewer
+from fireact_nb.analysis import markup
 from fireact_nb.artifacts import ROOT
 from fireact_nb.course import series
 
@@ -181,7 +181,8 @@ def test_nothing_is_executed(pages) -> None:
 def test_outputs_take_their_colours_from_the_page() -> None:
     """Each colour an output borrows from JupyterLab is one of the theme's, in light and in dark."""
     sheet = (BOOK / "book.css").read_text(encoding="utf-8")
-    borrowed = re.findall(r"var\((--jp-[\w-]+)", Path(viewer.__file__).read_text(encoding="utf-8"))
+    card = Path(markup.__file__).with_name("templates") / "card.css"
+    borrowed = re.findall(r"var\((--jp-[\w-]+)", card.read_text(encoding="utf-8"))
     given = dict(re.findall(r"(--jp-[\w-]+): var\((--color-[\w-]+)\);", sheet))
     assert borrowed and set(borrowed) == given.keys()
     theme = (Path(furo.__file__).parent / "theme/furo/static/styles/furo.css").read_text("utf-8")

@@ -77,6 +77,24 @@ def test_an_error_in_the_learners_code_is_told(number: str) -> None:
     assert number == "01.3" or "your code raised KeyError: 'spelling'" in verdict.message
 
 
+class Hostile:
+    """Comes back from a learner's function, and answers every question with an error."""
+
+    def refuse(self, *_: object) -> Any:
+        raise RuntimeError("no")
+
+    __eq__ = __lt__ = __len__ = __iter__ = __getitem__ = __repr__ = refuse
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_neither_an_exit_nor_a_hostile_value_breaks_a_check(number: str) -> None:
+    def leave(*arguments):
+        raise SystemExit(1)
+
+    for answer in (leave, Hostile(), lambda *arguments: Hostile()):
+        assert check(number, answer).state == "not yet"
+
+
 def in_place(row):
     row["conversations"] = row.pop("messages")
     for message in row["conversations"]:
@@ -100,7 +118,7 @@ def in_place(row):
         ("03.4", lambda ts, qs: filter(lambda t: t in answers_03.leaks(ts, qs), ts)),
         ("04.2", lambda b, levels: [*map(numpy.array, answers_04.quantise(b, levels))]),
         ("04.4", lambda w, a, b, alpha: w.double() + alpha / len(a) * (b @ a).double()),
-        ("05.1", lambda budget: numpy.array(answers_05.by_largest_rest(budget))),
+        ("05.1", lambda budget: numpy.array(answers_05.by_largest_remainder(budget))),
         ("05.2", lambda pairs, held_out: iter(answers_05.clean(pairs, held_out))),
         ("06.3", lambda p, h: numpy.int64(answers_06.needed(p, h))),
         ("07.2", lambda m: Fraction(sum(map(sum, m.values())), sum(map(len, m.values())))),

@@ -213,3 +213,6 @@ def test_a_table_to_look_at_trusts_no_text():
     assert "<script" not in html and 'aria-label="&lt;script&gt;' in html
     page = Page(html)
     assert [table[1][0][2] for table in page.tables] == [bad, bad]
+    steering = replace(table, title="\x1b[2J\u202e")
+    for text in (show_table(steering, "x").html, show_table(steering, "x").text):
+        assert not set(text) & {"\x1b", "\u202e"}

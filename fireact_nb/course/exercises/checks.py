@@ -69,7 +69,7 @@ def check(number: str, answer: Any) -> Verdict:
 
 
 def exercise(number: str) -> Callable[[Judge], Judge]:
-    """Enter a judge: it gets the answer, says what is wrong by `wrong`, or returns a last word."""
+    """Enter a judge: it gets the answer, says what is wrong by `reject`, or returns a last word."""
 
     def enter(judge: Judge) -> Judge:
         JUDGES[number] = judge
@@ -78,20 +78,20 @@ def exercise(number: str) -> Callable[[Judge], Judge]:
     return enter
 
 
-def wrong(message: str) -> NoReturn:
+def reject(message: str) -> NoReturn:
     raise _NotYet(message)
 
 
-def run(answer: Any, arguments: tuple[Any, ...], hint: str = "") -> Any:
+def call_directly(answer: Any, arguments: tuple[Any, ...], hint: str = "") -> Any:
     """What the learner's function gives; its errors become messages, with `hint` behind them."""
     if not callable(answer):
-        wrong("Hand the function itself to check, without calling it: check(number, name).")
-    case = shown(arguments)
+        reject("Hand the function itself to check, without calling it: check(number, name).")
+    case = in_words(arguments)
     try:
         got = answer(*arguments)
         got = list(got) if isinstance(got, Iterator) else got  # a generator runs only now
-    except Exception as error:
-        wrong(f"For ({case}) your code raised {type(error).__name__}: {error}. {hint}".strip())
+    except (Exception, SystemExit) as error:  # exit() is no reason to end the run of a notebook
+        reject(f"For ({case}) your code raised {type(error).__name__}: {error}. {hint}".strip())
     if got is ...:
         raise _Waiting
     return got
@@ -99,9 +99,9 @@ def run(answer: Any, arguments: tuple[Any, ...], hint: str = "") -> Any:
 
 def call(answer: Any, *arguments: Any, hint: str = "") -> Any:
     """The same for copies of the arguments, where something must come back; arrays become lists."""
-    got = run(answer, deepcopy(arguments), hint)
+    got = call_directly(answer, deepcopy(arguments), hint)
     if got is None:
-        wrong(f"For ({shown(arguments)}) your function gave None. Is there a return on every "
+        reject(f"For ({in_words(arguments)}) your function gave None. Is there a return on every "
                "path?")  # fmt: skip
     return got.tolist() if hasattr(got, "tolist") else got
 
@@ -116,26 +116,26 @@ def expect(answer: Any, arguments: tuple[Any, ...], wanted: Any, hint: str = "")
     else:
         right = got == wanted
     if not right:
-        wrong(f"For ({shown(arguments)}) it gave {short(got)}; {short(wanted)} is wanted. "
+        reject(f"For ({in_words(arguments)}) it gave {shorten(got)}; {shorten(wanted)} is wanted. "
                f"{hint}".strip())  # fmt: skip
 
 
-def foresee(got: Any, slips: Mapping[float, str]) -> None:
+def reject_slips(got: Any, slips: Mapping[float, str]) -> None:
     """Say what went wrong, if the number is one to which a typical slip leads."""
     if isinstance(got, Real) and not isinstance(got, bool):
         for value, message in slips.items():
             if is_close(got, value):
-                wrong(message)
+                reject(message)
 
 
 def is_close(got: Any, wanted: float) -> bool:
     return abs(got - wanted) <= 1e-6 * max(1.0, abs(wanted))
 
 
-def shown(arguments: tuple[Any, ...]) -> str:
-    return ", ".join(map(short, arguments))
+def in_words(arguments: tuple[Any, ...]) -> str:
+    return ", ".join(map(shorten, arguments))
 
 
-def short(value: Any) -> str:
+def shorten(value: Any) -> str:
     text = repr(value).replace("\n", "")  # a matrix has several lines
     return text if len(text) <= 160 else f"{text[:157]}..."

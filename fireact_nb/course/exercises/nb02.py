@@ -5,7 +5,7 @@ from __future__ import annotations
 from numbers import Real
 from typing import Any
 
-from .checks import call, exercise, expect, foresee, short, wrong
+from .checks import call, exercise, expect, reject, reject_slips, shorten
 
 
 @exercise("02.1")
@@ -22,26 +22,26 @@ def _keep(answer: Any) -> str:
     cut = [played(s, True, s) for s in ("out of rounds", "context full", "malformed")]
     got = call(answer, [right, missed])
     if isinstance(got, Real):
-        wrong("Return the trajectories themselves, in a list, not how many there are.")
+        reject("Return the trajectories themselves, in a list, not how many there are.")
     got = list(got)
     if len(got) == 2 and all(isinstance(mark, bool) for mark in got):
-        wrong("That is a mark for each trajectory. Return a list of those that are kept.")
+        reject("That is a mark for each trajectory. Return a list of those that are kept.")
     if not got:
-        wrong(
+        reject(
             "A right one in the state 'finished' was dropped. Its answer is 'The Jasin' and its "
             "gold 'Jasin': exact match forgives the article. Trust t.correct, do not compare texts."
         )
     if missed in got:
-        wrong("One with t.correct = False was kept. That is how the 40 rows got in.")
+        reject("One with t.correct = False was kept. That is how the 40 rows got in.")
     if unscored in list(call(answer, [right, unscored])):
-        wrong("One with t.correct = None was kept. Nobody scored it: ask for True, not for 'not "
+        reject("One with t.correct = None was kept. Nobody scored it: ask for True, not for 'not "
                "False'.")  # fmt: skip
     for t in cut:
         if t in list(call(answer, [t, right])):
-            wrong(f"One in the state {t.state!r} was kept. It has no finish to learn from: look "
+            reject(f"One in the state {t.state!r} was kept. It has no finish to learn from: look "
                    "at t.state, too.")  # fmt: skip
     if list(call(answer, [cut[0], right, missed, right])) != [right, right]:
-        wrong("Keep every right and finished one, in the order in which they came.")
+        reject("Keep every right and finished one, in the order in which they came.")
     return "One line, six traps. The authors' released file fell into one of them."
 
 
@@ -58,22 +58,22 @@ def _slips(answer: Any) -> str:
     fine = thought("Hosel", "Hosel", "the same", "yes")
     got = call(answer, slip), call(answer, fine)
     if got == (False, True):
-        wrong("The other way round: True is for a Thought that contradicts itself.")
+        reject("The other way round: True is for a Thought that contradicts itself.")
     if got == (False, False):
-        wrong("'Hosel and Sobel are the same' slips by. Compare what stands on both sides of the "
+        reject("'Hosel and Sobel are the same' slips by. Compare what stands on both sides of the "
                "'and'; the rest of the Thought has other names in it.")  # fmt: skip
     if got == (True, True):
-        wrong("'Hosel and Hosel are the same' is no slip. Is your first name cut off cleanly? The "
+        reject("'Hosel and Hosel are the same' is no slip. Is your first name cut off cleanly? The "
                "sentences before it do not belong to it.")  # fmt: skip
     expect(answer, ("The birth year of Ivo Mafus is 1930. So the answer is 1930.",), False,
-            "It compares nothing: return False when neither phrase is there.")  # fmt: skip
+           "It compares nothing: return False when neither phrase is there.")  # fmt: skip
     expect(answer, (thought("Hevel", "Hevel", "different", "no"),), True,
-            "Calling one and the same thing different is a slip, too.")  # fmt: skip
+           "Calling one and the same thing different is a slip, too.")  # fmt: skip
     expect(answer, (thought("Hosel", "Sobel", "different", "no"),), False, "This is true.")
     expect(answer, (thought("Fovus University", "Divus University", "the same", "yes"),), True,
-            "Names may have several words; the last words alone are equal here.")  # fmt: skip
+           "Names may have several words; the last words alone are equal here.")  # fmt: skip
     expect(answer, ("Hosel and Sobel are the same, so the answer is yes.",), True,
-            "The comparison may be the first sentence.")  # fmt: skip
+           "The comparison may be the first sentence.")  # fmt: skip
     return "A few lines of reading find what the success filter lets through."
 
 
@@ -83,7 +83,7 @@ def _price_of(answer: Any) -> str:
     case = (500, 0.5, 2000, 150, 1.0, 4.0)
     got = call(answer, *case)
     if not isinstance(got, Real):
-        wrong(f"Return one number, the dollars. Yours gave {short(got)}.")
+        reject(f"Return one number, the dollars. Yours gave {shorten(got)}.")
     slips = {
         1.3: "You paid only for the 500 that are kept. The failures were played, too: how many "
         "episodes does it take until 500 pass?",
@@ -92,8 +92,8 @@ def _price_of(answer: Any) -> str:
         2.15: "Written tokens have a price of their own, and they cost more here.",
         0.0026: "That is the price of one episode. How many have to be played until 500 pass?",
     }
-    foresee(got, slips)
+    reject_slips(got, slips)
     expect(answer, case, 2.6)
     expect(answer, (47, 0.25, 4000, 200, 2.0, 10.0), 47 / 0.25 * (8000 + 2000) / 1e6,
-            "Reading and writing have prices of their own.")  # fmt: skip
+           "Reading and writing have prices of their own.")  # fmt: skip
     return "You pay for episodes and get trajectories: the pass rate stands below the line."

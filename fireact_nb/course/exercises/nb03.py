@@ -5,7 +5,7 @@ from __future__ import annotations
 from numbers import Real
 from typing import Any
 
-from .checks import call, exercise, expect, short, wrong
+from .checks import call, exercise, expect, reject, shorten
 
 
 @exercise("03.1")
@@ -15,21 +15,21 @@ def _cot_to_react(answer: Any) -> str:
     wanted = "Thought: The author is Leo Kolin. He was born in 1942.\nAction: finish[1942]"
     got = call(answer, reply)
     if not isinstance(got, str):
-        wrong(f"Return one text of two lines. Yours gave {short(got)}.")
+        reject(f"Return one text of two lines. Yours gave {shorten(got)}.")
     if "Answer:" in got:
-        wrong("'Answer:' is still in it. The action finish[...] takes the place of that line.")
+        reject("'Answer:' is still in it. The action finish[...] takes the place of that line.")
     if got.count("Thought:") > 1:
-        wrong("'Thought:' is in it twice: the reply has one already. Take it off first.")
+        reject("'Thought:' is in it twice: the reply has one already. Take it off first.")
     if "finish[ 1942]" in got or "finish(" in got:
-        wrong("The action reads finish[1942]: square brackets, and no blank inside.")
+        reject("The action reads finish[1942]: square brackets, and no blank inside.")
     if "Kolin.\n" in got:
-        wrong("The reasoning still stands on two lines. Put it on one.")
+        reject("The reasoning still stands on two lines. Put it on one.")
     expect(answer, (reply,), wanted)
     expect(answer, ("It is 7.\nAnswer: 7",), "Thought: It is 7.\nAction: finish[7]",
-            "This reply came without 'Thought:', and the result always has it.")  # fmt: skip
+           "This reply came without 'Thought:', and the result always has it.")  # fmt: skip
     expect(answer, ("Thought: 7 is before 9.\nAnswer: Golden Jatin ",),
-            "Thought: 7 is before 9.\nAction: finish[Golden Jatin]",
-            "An answer may have several words, and a blank behind it.")  # fmt: skip
+           "Thought: 7 is before 9.\nAction: finish[Golden Jatin]",
+           "An answer may have several words, and a blank behind it.")  # fmt: skip
     return "Now a student can answer in its first round, if it believes that it knows."
 
 
@@ -41,18 +41,18 @@ def _to_sharegpt(answer: Any) -> str:
     row = {"messages": [{"role": role, "content": text} for role, text in turns]}
     got = call(answer, {"messages": row["messages"][1:]})
     if not isinstance(got, dict) or "conversations" not in got:
-        wrong("Return a dictionary with the key 'conversations'. Yours gave " + short(got) + ".")
+        reject("Return a dictionary with the key 'conversations'. Yours gave " + shorten(got) + ".")
     if any("role" in m or "content" in m for m in got["conversations"]):
-        wrong("The fields of a message are called 'from' and 'value' here.")
+        reject("The fields of a message are called 'from' and 'value' here.")
     if {m.get("from") for m in got["conversations"]} & {"user", "assistant"}:
-        wrong("The speakers are called 'human' and 'gpt' here. Translate the roles.")
+        reject("The speakers are called 'human' and 'gpt' here. Translate the roles.")
     if len(got["conversations"]) != 4:
-        wrong(f"4 messages went in and {len(got['conversations'])} came out. The observation is a "
+        reject(f"4 messages went in and {len(got['conversations'])} came out. The observation is a "
                "message like the others: keep it.")  # fmt: skip
     speaker = {"user": "human", "assistant": "gpt", "system": "system"}
     wanted = {"conversations": [{"from": speaker[r], "value": t} for r, t in turns]}
     if "messages" in got:
-        wrong("'messages' is still in the row beside 'conversations'. Return only the new list.")
+        reject("'messages' is still in the row beside 'conversations'. Return only the new list.")
     expect(answer, (row,), wanted, "A conversation may open with a message of the role 'system'.")
     return "Formats with roles say the same thing in other words."
 
@@ -65,27 +65,27 @@ def _mask_of(answer: Any) -> str:
     marks = [False] * 5 + [True] * 2 + [False] * 4 + [True] * 3
     got = call(answer, tokens)
     if not isinstance(got, (list, tuple)) or len(got) != len(tokens):
-        wrong(f"Return a list with one True or False for each of the {len(tokens)} tokens. Yours "
-               f"gave {short(got)}.")  # fmt: skip
+        reject(f"Return a list with one True or False for each of the {len(tokens)} tokens. Yours "
+               f"gave {shorten(got)}.")  # fmt: skip
     got = [bool(mark) for mark in got]
     if not any(got):
-        wrong("Nothing is learnt at all: an empty mask. Where does the agent's turn begin?")
+        reject("Nothing is learnt at all: an empty mask. Where does the agent's turn begin?")
     if not got[6] and not got[13]:
-        wrong("The agent's <|end|> is not learnt. Then nothing teaches it to stop: it would write "
+        reject("The agent's <|end|> is not learnt. Then nothing teaches it to stop: it would write "
                "the observation itself.")  # fmt: skip
     if got[4] or got[10]:
-        wrong("<|assistant|> is learnt. The program writes that mark; the agent's turn begins "
+        reject("<|assistant|> is learnt. The program writes that mark; the agent's turn begins "
                "behind it.")  # fmt: skip
     if got[3] or got[9]:
-        wrong("The <|end|> behind the question or the observation is learnt. It is not the "
+        reject("The <|end|> behind the question or the observation is learnt. It is not the "
                "agent's.")  # fmt: skip
     if got[8]:
-        wrong("The observation is learnt: that is the mask 'all turns'. The tool wrote it.")
+        reject("The observation is learnt: that is the mask 'all turns'. The tool wrote it.")
     if not got[5]:
-        wrong("Only the last turn is learnt. The searches are the agent's words, too.")
+        reject("Only the last turn is learnt. The searches are the agent's words, too.")
     if got != marks:
         place = next(i for i, (a, b) in enumerate(zip(got, marks, strict=True)) if a != b)
-        wrong(f"Token {place}, {tokens[place]!r}, should be {marks[place]}.")
+        reject(f"Token {place}, {tokens[place]!r}, should be {marks[place]}.")
     expect(answer, (["<|user|>", "Hm", "<|end|>"],), [False] * 3, "Here the agent says nothing.")
     return "Your mask teaches the agent's words, all of its turns, and when to stop."
 
@@ -105,21 +105,21 @@ def _leaks(answer: Any) -> str:
     by_form, clean = played("b", "who made film Jasin"), played("c", "Who made the film Jasin Two?")
     got = call(answer, [by_id, clean], held)
     if isinstance(got, Real):
-        wrong("Return the trajectories that leak, in a list: one has to look at them.")
+        reject("Return the trajectories that leak, in a list: one has to look at them.")
     got = list(got)
     if by_id not in got and clean in got:
-        wrong("You returned those that are clean. Wanted are those that leak.")
+        reject("You returned those that are clean. Wanted are those that leak.")
     if by_id not in got:
-        wrong("One with the id of a held-out question got through. Compare t.question_id, too.")
+        reject("One with the id of a held-out question got through. Compare t.question_id, too.")
     found = list(call(answer, [by_words, by_form, clean], held))
     if by_words not in found:
-        wrong("One with an id of its own and the same words got through. Compare t.question, too.")
+        reject("One with an id of its own and the same words got through. Compare t.question, too.")
     if by_form not in found:
-        wrong("'who made film Jasin' got through. Capitals, articles and the question mark must "
+        reject("'who made film Jasin' got through. Capitals, articles and the question mark must "
                "not matter: use normalize_answer on both sides.")  # fmt: skip
     if clean in got or clean in found:
-        wrong("'Who made the film Jasin Two?' is another question. Compare whole questions, not "
+        reject("'Who made the film Jasin Two?' is another question. Compare whole questions, not "
                "parts of them.")  # fmt: skip
     if len(got) != 1 or len(found) != 2:
-        wrong("A leak is reported twice. Ask once for each trajectory: id or words.")
+        reject("A leak is reported twice. Ask once for each trajectory: id or words.")
     return "The check is cheap, and without it no later number means anything."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .checks import call, exercise, expect, run, short, wrong
+from .checks import call, call_directly, exercise, expect, reject, shorten
 
 
 @exercise("04.1")
@@ -13,19 +13,19 @@ def _largest_rank(answer: Any) -> str:
     square = ([(96, 96)], 1920)
     got = call(answer, *square)
     if got == 0:
-        wrong("One matrix of 96 x 96 and a budget of 1,920 gave 0. Did you multiply the sides? A "
+        reject("One matrix of 96 x 96 and a budget of 1,920 gave 0. Did you multiply the sides? A "
                "is rank x inputs, B outputs x rank: rank * (inputs + outputs) in all.")  # fmt: skip
     if got == 20:
-        wrong("20 counts only one of the two matrices. LoRA trains A *and* B.")
+        reject("20 counts only one of the two matrices. LoRA trains A *and* B.")
     expect(answer, square, 10)
     several = ([(96, 96), (256, 96)], 5000)
     got = call(answer, *several)
     if got == 26:
-        wrong("26 would be right for the first matrix alone. Add up what all matrices cost.")
+        reject("26 would be right for the first matrix alone. Add up what all matrices cost.")
     if isinstance(got, float) and got != int(got):
-        wrong(f"{got:.2f} is no rank. A rank is a whole number that fits: divide with //.")
+        reject(f"{got:.2f} is no rank. A rank is a whole number that fits: divide with //.")
     if got == 10:
-        wrong("With rank 10 it would train 5,440 weights, more than 5,000. Round down, not up.")
+        reject("With rank 10 it would train 5,440 weights, more than 5,000. Round down, not up.")
     expect(answer, several, 9)
     expect(answer, ([(4096, 4096), (4096, 4096)], 4_194_304), 256)
     expect(answer, ([(96, 96)], 100), 0, "Not even rank 1 fits into 100 weights.")
@@ -39,27 +39,27 @@ def _quantise_block(answer: Any) -> str:
     block = [0.2, -0.4, 0.05, 0.35]
     got = call(answer, block, levels)
     if not isinstance(got, (tuple, list)) or len(got) != 2:
-        wrong("Return two things: the scale, and the list of level numbers.")
+        reject("Return two things: the scale, and the list of level numbers.")
     scale, numbers = got
     numbers = [*numbers]
     if scale == 0.35:
-        wrong("The scale is 0.35, the largest weight. -0.4 is larger in *size*: use abs().")
+        reject("The scale is 0.35, the largest weight. -0.4 is larger in *size*: use abs().")
     if any(n not in range(len(levels)) for n in numbers):
-        wrong("Numbers of levels are wanted, whole and counted from 0, not the levels' values.")
+        reject("Numbers of levels are wanted, whole and counted from 0, not the levels' values.")
     if numbers == [2, 1, 2, 3]:
-        wrong("The numbers belong to the weights as they are. Divide them by the scale first.")
+        reject("The numbers belong to the weights as they are. Divide them by the scale first.")
     if numbers == [3, 0, 2, 3]:
-        wrong("0.35 / 0.4 is 0.875: nearer to 1.0 than to 0.5. Take the nearest level, do not "
+        reject("0.35 / 0.4 is 0.875: nearer to 1.0 than to 0.5. Take the nearest level, do not "
                "round down.")  # fmt: skip
     if abs(scale - 0.4) > 1e-6:
-        wrong(f"The scale of {block} is 0.4, its largest size. Yours is {short(scale)}.")
+        reject(f"The scale of {block} is 0.4, its largest size. Yours is {shorten(scale)}.")
     if numbers != [3, 0, 2, 4]:
-        wrong(f"For {block} the numbers are [3, 0, 2, 4]. Yours are {short(numbers)}.")
+        reject(f"For {block} the numbers are [3, 0, 2, 4]. Yours are {shorten(numbers)}.")
     hint = "A block of zeros has the scale 0: do not divide by it."
     scale, numbers = call(answer, [0.0, 0.0], levels, hint=hint)
     if scale != 0 or [*numbers] != [2, 2]:
-        wrong("For a block of zeros the scale is 0.0, and every number that of the level 0.0: "
-               f"(0.0, [2, 2]). Yours gave {short((scale, numbers))}.")  # fmt: skip
+        reject("For a block of zeros the scale is 0.0, and every number that of the level 0.0: "
+               f"(0.0, [2, 2]). Yours gave {shorten((scale, numbers))}.")  # fmt: skip
     _expect_levels(answer, [1.0, -2.0, 0.3], levels, 2.0, [3, 0, 2])
     return "That is NF4, apart from its choice of levels: 16 of them, and 64 weights in a block."
 
@@ -69,7 +69,7 @@ def _expect_levels(
 ) -> None:
     got = call(answer, block, levels)
     if abs(got[0] - scale) > 1e-6 or [*got[1]] != numbers:
-        wrong(f"For {block} it gave {short(got)}; ({scale}, {numbers}) is wanted.")
+        reject(f"For {block} it gave {shorten(got)}; ({scale}, {numbers}) is wanted.")
 
 
 @exercise("04.3")
@@ -77,26 +77,26 @@ def _bytes_needed(answer: Any) -> str:
     """Bytes for weights, gradients and moments of full fine-tuning, LoRA and QLoRA."""
     full = call(answer, "full", 1000, 10)
     if full in (12_000, 12_120):
-        wrong("12 bytes a weight leave something out. AdamW keeps *two* moments, 4 bytes each: "
+        reject("12 bytes a weight leave something out. AdamW keeps *two* moments, 4 bytes each: "
                "4 + 4 + 8.")  # fmt: skip
     if full in (4_000, 8_000):
-        wrong("A trained weight takes more than its own 4 bytes: a gradient and two moments, too.")
+        reject("A trained weight takes more than its own 4 bytes: a gradient and two moments, too.")
     if full == 16_160:
-        wrong("Full fine-tuning has no adapter: every weight is trained itself. Leave it out.")
+        reject("Full fine-tuning has no adapter: every weight is trained itself. Leave it out.")
     expect(answer, ("full", 1000, 10), 16_000.0)
     lora = call(answer, "lora", 1000, 10)
     if lora == 160:
-        wrong("The frozen weights need no gradient, but they are there: 2 bytes each.")
+        reject("The frozen weights need no gradient, but they are there: 2 bytes each.")
     if lora in (16_160, 14_160, 6_160):
-        wrong("Frozen weights get no gradient and no moments, and they stay in 2 bytes here.")
+        reject("Frozen weights get no gradient and no moments, and they stay in 2 bytes here.")
     if lora in (4_160, 2_040):
-        wrong("LoRA: 2 bytes for each frozen weight, 16 for each trained one.")
+        reject("LoRA: 2 bytes for each frozen weight, 16 for each trained one.")
     expect(answer, ("lora", 1000, 10), 2_160.0)
     qlora = call(answer, "qlora", 1000, 10)
     if qlora in (4_160, 4_000):
-        wrong("4 bits are not 4 bytes. A byte has 8 bits, so a frozen weight takes half a byte.")
+        reject("4 bits are not 4 bytes. A byte has 8 bits, so a frozen weight takes half a byte.")
     if qlora in (505, 540):
-        wrong("Only the frozen weights are in 4 bits. The adapter is trained: 16 bytes a weight.")
+        reject("Only the frozen weights are in 4 bits. The adapter is trained: 16 bytes a weight.")
     expect(answer, ("qlora", 1000, 10), 660.0)
     expect(answer, ("qlora", 7_000_000_000, 20_000_000), 3_820_000_000.0)
     return "Three lines of arithmetic, and you know before you rent a card."
@@ -111,23 +111,23 @@ def _merge(answer: Any) -> str:
     a = torch.tensor([[1.0, 0.0, 2.0], [0.0, 1.0, 1.0]])
     b = torch.tensor([[1.0, -1.0], [0.5, 2.0]])
     before, alpha = w.clone(), 6.0
-    got = run(answer, (w, a, b, alpha),
+    got = call_directly(answer, (w, a, b, alpha),
                "B is outputs x rank, A is rank x inputs: B stands on the left, B @ A.")  # fmt: skip
     if not isinstance(got, torch.Tensor) or got.shape != w.shape:
-        wrong(f"A matrix of the shape of W is wanted, {tuple(w.shape)}. Yours: {short(got)}.")
+        reject(f"A matrix of the shape of W is wanted, {tuple(w.shape)}. Yours: {shorten(got)}.")
     if not torch.equal(w, before):
-        wrong("Your function changed W itself. Return a new matrix: the frozen one may be needed "
+        reject("Your function changed W itself. Return a new matrix: the frozen one may be needed "
                "again.")  # fmt: skip
     update, got = b @ a, got.to(w)
     if torch.allclose(got, w + update):
-        wrong("Nearly. The update has to be scaled by alpha / r.")
+        reject("Nearly. The update has to be scaled by alpha / r.")
     if torch.allclose(got, w + alpha * update):
-        wrong("You scaled by alpha. Divide it by the rank r, too: the number of rows of A.")
+        reject("You scaled by alpha. Divide it by the rank r, too: the number of rows of A.")
     if torch.allclose(got, alpha / 2 * update) or torch.allclose(got, update):
-        wrong("That is the update alone. Add it to W.")
+        reject("That is the update alone. Add it to W.")
     if torch.allclose(got, w + alpha / w.shape[1] * update):
-        wrong("You divided alpha by 3, the number of inputs. The rank is the number of rows of A.")
+        reject("You divided alpha by 3, the number of inputs. The rank is the number of rows of A.")
     if not torch.allclose(got, w + alpha / 2 * update):
-        wrong(f"Not W + alpha/r B A. Wanted: {(w + alpha / 2 * update).tolist()}, yours: "
+        reject(f"Not W + alpha/r B A. Wanted: {(w + alpha / 2 * update).tolist()}, yours: "
                f"{got.tolist()}.")  # fmt: skip
     return "After merging, the adapter costs nothing: one matrix, as fast as before."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from numbers import Real
 from typing import Any
 
-from .checks import call, exercise, expect, foresee, short, wrong
+from .checks import call, exercise, expect, reject, reject_slips, shorten
 
 
 @exercise("05.1")
@@ -15,24 +15,24 @@ def _counts_for(answer: Any) -> str:
     for budget in (734, 150, 100, 7, 1000, 1):
         got = call(answer, budget)
         if isinstance(got, Real) or len(got) != 3:
-            wrong("Return three numbers: ReAct, CoT, Reflexion, as in: return a, b, c.")
+            reject("Return three numbers: ReAct, CoT, Reflexion, as in: return a, b, c.")
         got = list(got.values()) if isinstance(got, dict) else list(got)
         if any(isinstance(n, bool) or n != int(n) for n in got):
-            wrong(f"For {budget} it gave {short(tuple(got))}. Nobody can train on a piece of a "
+            reject(f"For {budget} it gave {shorten(tuple(got))}. Nobody can train on a piece of a "
                    "trajectory: whole numbers are wanted.")  # fmt: skip
         exact = [budget * share / 734 for share in shares]
         if sum(got) != budget and got == [round(value) for value in exact]:
-            wrong(f"Rounding each share by itself gives {sum(got)} in all for a budget of "
+            reject(f"Rounding each share by itself gives {sum(got)} in all for a budget of "
                    f"{budget}. Round down first, then hand out what is missing.")  # fmt: skip
         if sum(got) != budget and got == [int(value) for value in exact]:
-            wrong(f"Rounded down, and then? {budget - sum(got)} of {budget} are handed to nobody. "
+            reject(f"Rounded down, and then? {budget - sum(got)} of {budget} are handed to nobody. "
                    "Who lost most by rounding?")  # fmt: skip
         if sum(got) != budget:
-            wrong(f"For {budget} the three numbers add up to {sum(got)}.")
+            reject(f"For {budget} the three numbers add up to {sum(got)}.")
         off = [abs(n - value) for n, value in zip(got, exact, strict=True)]
         if max(off) >= 1:
             worst = ("ReAct", "CoT", "Reflexion")[off.index(max(off))]
-            wrong(f"For {budget} it gave {short(tuple(got))}, the exact shares are "
+            reject(f"For {budget} it gave {shorten(tuple(got))}, the exact shares are "
                    f"{', '.join(f'{value:.2f}' for value in exact)}: {worst} is off by a whole one "
                    "or more.")  # fmt: skip
     return "The sum is exact, and no method is off by a whole trajectory."
@@ -45,17 +45,17 @@ def _clean(answer: Any) -> str:
     leak = ("Where is D?", "search")
     got = list(call(answer, [a, b], []))
     if got != [a, b]:
-        wrong("One question, solved in two ways: both may stay. A double has the same question "
+        reject("One question, solved in two ways: both may stay. A double has the same question "
                "AND the same words.")  # fmt: skip
     if list(call(answer, [a, a], [])) == [a, a]:
-        wrong("The same question in the same words stands twice: drop the later one.")
+        reject("The same question in the same words stands twice: drop the later one.")
     if list(call(answer, [a, leak], ["Where is D?"])) == [a, leak]:
-        wrong("A held-out question is still in the mix. Compare pair[0] with them.")
+        reject("A held-out question is still in the mix. Compare pair[0] with them.")
     if list(call(answer, [a, leak], ["WHERE is d?"])) != [a]:
-        wrong("'Where is D?' leaks 'WHERE is d?'. Compare both in lower case.")
+        reject("'Where is D?' leaks 'WHERE is d?'. Compare both in lower case.")
     many = [(f"Is {i} even?", "think") for i in range(9, 0, -1)]
     if list(call(answer, many, [])) != many:
-        wrong("The pairs came back in another order. A set forgets the order: use a list.")
+        reject("The pairs came back in another order. A set forgets the order: use a list.")
     expect(answer, ([c, a, c, leak, b, a], ["where is d?"]), [c, a, b])
     return "Two lines of care; without them a table of results may be worth nothing."
 
@@ -73,7 +73,7 @@ def _largest_sd(answer: Any) -> str:
         10 / 12**0.5: "That is the spread of numbers spread evenly. Numbers at the two ends are "
         "further from the mean.",
     }
-    foresee(got, slips)
+    reject_slips(got, slips)
     expect(answer, (3, 1, 11), 4.0)
     expect(answer, (5, 0, 10), 5.0)
     expect(answer, (2, 0, 10), 4.0)
@@ -93,12 +93,12 @@ def _known_share(answer: Any) -> str:
         0.875: "That is the other direction: what a model that knows 0.75 gets right. Solve it for "
         "k.",
     }
-    foresee(got, slips)
+    reject_slips(got, slips)
     expect(answer, (0.75, 2), 0.5)
     expect(answer, (0.7, 4), 0.6, "With four options chance is 1/4.")
     expect(answer, (1.0, 2), 1.0)
     below = call(answer, 0.4, 2)
     if isinstance(below, Real) and below < 0:
-        wrong("For (0.4, 2) it gave a share below zero. Nobody knows less than nothing: use max.")
+        reject("For (0.4, 2) it gave a share below zero. Nobody knows less than nothing: use max.")
     expect(answer, (0.4, 2), 0.0, "Fewer right than by guessing: nothing is known.")
     return "Half of a two-answer test is free. Look at what lies above it."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from numbers import Real
 from typing import Any
 
-from .checks import call, exercise, expect, foresee, run, short, wrong
+from .checks import call, call_directly, exercise, expect, reject, reject_slips, shorten
 
 
 @exercise("06.1")
@@ -13,34 +13,34 @@ def _em(answer: Any) -> str:
     """Share of right answers over every question asked; missing and None are wrong."""
     gold = {1: "Jatin", 2: "Hosel", 3: "New Order", 4: "1942"}
     got = call(answer, {1: "Jatin", 2: None, 3: "Old", 4: "1942"}, gold,
-                hint="An answer may be None, and normalize_answer wants a text: ask for None "
-                "first, and count it as wrong.")  # fmt: skip
+               hint="An answer may be None, and normalize_answer wants a text: ask for None "
+               "first, and count it as wrong.")  # fmt: skip
     if got in (2, 50):
-        wrong("Return a share between 0 and 1: divide by the number of questions asked.")
+        reject("Return a share between 0 and 1: divide by the number of questions asked.")
     if got == 0.25:
-        wrong("'Jatin' is right where gold says 'Jatin'. Normalise both sides, or neither matches.")
-    foresee(got, {2 / 3: "2 of 3? Four questions were asked, one of them without an answer."})
+        reject("'Jatin' is right where gold says 'Jatin'. Normalise both sides, or none matches.")
+    reject_slips(got, {2 / 3: "2 of 3? Four questions were asked, one of them without an answer."})
     expect(answer, ({1: "Jatin", 2: None, 3: "Old", 4: "1942"}, gold), 0.5)
     got = call(answer, {1: "Jatin", 4: "1942"}, gold,
-                hint="Question 2 is missing in answers. answers.get(2) gives None.")  # fmt: skip
+               hint="Question 2 is missing in answers. answers.get(2) gives None.")  # fmt: skip
     if got == 1:
-        wrong("2 right of 4 asked gave 1.0: you divided by the answers there are. That is how 35 "
+        reject("2 right of 4 asked gave 1.0: you divided by the answers there are. That is how 35 "
                "rows got lost. Divide by len(gold).")  # fmt: skip
     expect(answer, ({1: "Jatin", 4: "1942"}, gold), 0.5, "Missing answers are wrong answers.")
     got = call(answer, {1: "The Jatin.", 2: "hosel"}, gold)
     if got in (0, 0.25):
-        wrong("'The Jatin.' and 'hosel' are right: exact match forgives capitals, articles and "
+        reject("'The Jatin.' and 'hosel' are right: exact match forgives capitals, articles and "
                "punctuation. Compare what normalize_answer makes of both.")  # fmt: skip
     expect(answer, ({1: "The Jatin.", 2: "hosel"}, gold), 0.5)
     got = call(answer, {1: "It is Jatin", 3: "Order"}, gold)
     if got:
-        wrong("'It is Jatin' or 'Order' got a point. EM wants the whole answer and nothing else: "
+        reject("'It is Jatin' or 'Order' got a point. EM wants the whole answer and nothing else: "
                "compare with ==, not with 'in'.")  # fmt: skip
     got = call(answer, {1: "jatin", 2: "Hosel"}, {1: "Jatin", 2: "the Hosel"})
     if got != 1:
-        wrong("'Hosel' is right where gold says 'the Hosel'. Normalise both sides.")
+        reject("'Hosel' is right where gold says 'the Hosel'. Normalise both sides.")
     if call(answer, {}, {1: "The", 2: "Jatin"}):
-        wrong("A missing answer got a point: 'The' normalises to an empty text, and so does the "
+        reject("A missing answer got a point: 'The' normalises to an empty text, and so does the "
                "text you put in place of None. Ask for None first.")  # fmt: skip
     return "Nobody was dropped, so your score can be compared with anyone's."
 
@@ -51,15 +51,15 @@ def _paired(answer: Any) -> str:
     a, b = [True, False, False, False, True], [True, True, True, False, False]
     got = call(answer, a, b)
     if not isinstance(got, (tuple, list)) or len(got) != 3:
-        wrong("Return three numbers: the mean difference and the two ends of its interval.")
+        reject("Return three numbers: the mean difference and the two ends of its interval.")
     m, low, high = got
     if abs(m + 0.2) < 1e-9:
-        wrong("The sign is the other way round: b - a says how much better the second one is.")
+        reject("The sign is the other way round: b - a says how much better the second one is.")
     if abs(m - 1) < 1e-9:
-        wrong("That is the sum of the differences. Divide it by the number of questions.")
+        reject("That is the sum of the differences. Divide it by the number of questions.")
     if abs(m - 0.2) > 1e-9:
-        wrong(f"The mean of b - a is 0.2 here: +1, +1, -1 and twice 0 over five. Yours is "
-               f"{short(m)}.")  # fmt: skip
+        reject(f"The mean of b - a is 0.2 here: +1, +1, -1 and twice 0 over five. Yours is "
+               f"{shorten(m)}.")  # fmt: skip
     s = 0.56**0.5  # of 0, 1, 1, 0, -1
     half = 1.96 * s / 5**0.5
     reach = (high - low) / 2
@@ -74,19 +74,20 @@ def _paired(answer: Any) -> str:
         "vary. Take the spread of the differences.",
         1.96 * 0.56 / 5**0.5: "0.56 is the variance. Its root is the standard deviation.",
     }
-    foresee(reach, slips)
+    reject_slips(reach, slips)
     if high < low:
-        wrong("The ends have changed places: the low end is m - ..., the high end m + ....")
+        reject("The ends have changed places: the low end is m - ..., the high end m + ....")
     fine = (half, 1.96 * 0.7**0.5 / 5**0.5)  # stdev, over n - 1, is as good as pstdev
     if min(abs(reach - x) for x in fine) > 1e-9 or abs((low + high) / 2 - m) > 1e-9:
-        wrong(f"For ({a}, {b}) the interval is 0.2 plus and minus {half:.3f}. Yours goes from "
-               f"{short(low)} to {short(high)}.")  # fmt: skip
+        reject(f"For ({a}, {b}) the interval is 0.2 plus and minus {half:.3f}. Yours goes from "
+               f"{shorten(low)} to {shorten(high)}.")  # fmt: skip
     same = call(answer, [True, False, True], [True, False, True])
     if max(abs(x) for x in same) > 1e-9:
-        wrong("Twice the same marks: every difference is 0, and so is the interval. Does yours "
+        reject("Twice the same marks: every difference is 0, and so is the interval. Does yours "
                "look at the questions one by one?")  # fmt: skip
-    if run(answer, ([True, False], [True]), "They are no pairs: return None.") is not None:
-        wrong("Two marks against one gave an interval. zip drops what is left over without a "
+    got = call_directly(answer, ([True, False], [True]), "They are no pairs: return None.")
+    if got is not None:
+        reject("Two marks against one gave an interval. zip drops what is left over without a "
                "word. Return None when the lengths differ.")  # fmt: skip
     return "Only questions on which the two disagree make it wider: that is what pairing buys."
 
@@ -111,15 +112,15 @@ def _questions_needed(answer: Any) -> str:
             ((522, 523, 522.7), "The 1.96 has to be squared, too."),
             ((1707, 1708, 1707.4), "You forgot the (1 - share)."),
         ):  # fmt: skip
-            if any(abs(got - value) <= 0.06 for value in values):
-                wrong(message)
+            if any(abs(float(got) - value) <= 0.06 for value in values):
+                reject(message)
     expect(answer, (0.4, 0.03), 1025)
     if not isinstance(got, int):
-        wrong(f"{got!r} is right, but questions are whole: return an int (math.ceil gives one).")
+        reject(f"{got!r} is right, but questions are whole: return an int (math.ceil gives one).")
     expect(answer, (0.5, 0.1), 97)
     got = call(answer, 0.9, 0.02)
     if got == 2401:
-        wrong("For a score of 0.9 it gave 2401, which is for 0.5. Use the share.")
+        reject("For a score of 0.9 it gave 2401, which is for 0.5. Use the share.")
     expect(answer, (0.9, 0.02), 865)
     return "Half the width costs four times the questions. Plan before you pay."
 
@@ -131,14 +132,14 @@ def _losses_of(answer: Any) -> str:
     noisy = {"a": True, "b": False, "c": False, "d": False}
     got = call(answer, normal, noisy)
     if not isinstance(got, (tuple, list)) or len(got) != 2:
-        wrong("Return two numbers: the points lost, and the share of the right answers lost.")
+        reject("Return two numbers: the points lost, and the share of the right answers lost.")
     points, share = got
     if abs(points - 2) < 1e-9:
-        wrong("2 questions were lost. Return them as a share of the questions both hold.")
+        reject("2 questions were lost. Return them as a share of the questions both hold.")
     if points < 0 or share < 0:
-        wrong("The signs are the other way round: a loss is a positive number here.")
+        reject("The signs are the other way round: a loss is a positive number here.")
     if abs(points - 2 / 3) < 1e-9 and abs(share - 0.5) < 1e-9:
-        wrong("The two numbers have changed places: first the points, then the share of what it "
+        reject("The two numbers have changed places: first the points, then the share of what it "
                "had.")  # fmt: skip
     slips = {
         5 / 6 - 1 / 4: "You compared 6 questions with 4 others. The two that were not played with "
@@ -147,7 +148,7 @@ def _losses_of(answer: Any) -> str:
         "them out.",
         2 / 6: "Two of FOUR: only four questions are in both.",
     }
-    foresee(points, slips)
+    reject_slips(points, slips)
     if abs(points - 0.5) < 1e-9:
         slips = {
             1 / 3: "1/3 is what it kept. What did it lose?",
@@ -156,16 +157,16 @@ def _losses_of(answer: Any) -> str:
             0.5: "Both numbers are the same. The second one is relative: divide by the right "
             "answers it had, 3.",
         }
-        foresee(share, slips)
+        reject_slips(share, slips)
     if abs(points - 0.5) > 1e-9 or abs(share - 2 / 3) > 1e-9:
-        wrong(f"For ({short(normal)}, {short(noisy)}) it gave {short(tuple(got))}; 0.5 and "
+        reject(f"For ({shorten(normal)}, {shorten(noisy)}) it gave {shorten(tuple(got))}; 0.5 and "
                "2/3 are wanted.")  # fmt: skip
     nothing = call(answer, {"a": False}, {"a": False},
-                    hint="It had no right answer. Nothing can be lost then: 0.0.")  # fmt: skip
+                   hint="It had no right answer. Nothing can be lost then: 0.0.")  # fmt: skip
     if tuple(nothing) != (0, 0):
-        wrong(f"Who had nothing right loses nothing: (0.0, 0.0). Yours gave {short(nothing)}.")
+        reject(f"Who had nothing right loses nothing: (0.0, 0.0). Yours gave {shorten(nothing)}.")
     got = call(answer, {"a": False, "b": True}, {"a": True, "b": True, "c": True})
     if abs(got[0] + 0.5) > 1e-9:
-        wrong("Noise may help by luck: with one right before and two after, the loss is -0.5. And "
+        reject("Noise may help by luck: with one right before and two after, the loss is -0.5. And "
                "a question that only the noisy side has does not count.")  # fmt: skip
     return "Points and shares can tell two stories. Say which one you tell."

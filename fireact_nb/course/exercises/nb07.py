@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .checks import call, exercise, expect, foresee, wrong
+from .checks import call, exercise, expect, reject, reject_slips
 
 _MARKS_07 = {
     "cot": [True, False, False, False],
@@ -28,7 +28,7 @@ def _oracle(answer: Any) -> str:
         4 / 15: "That is the mean of the marks: choosing by chance. The oracle takes a right "
         "method where there is one.",
     }
-    foresee(got, slips)
+    reject_slips(got, slips)
     expect(answer, (marks,), 0.6)
     expect(answer, ({"cot": [False, True]},), 0.5, "A pool of one method.")
     expect(answer, (_MARKS_07,), 0.75)
@@ -40,7 +40,7 @@ def _random_choice(answer: Any) -> str:
     """Expected score of picking a method by chance for each question, without dice."""
     tries = {call(answer, _MARKS_07) for _ in range(12)}
     if len(tries) > 1:
-        wrong("It gives another number each time. Use no dice: work out what they give on "
+        reject("It gives another number each time. Use no dice: work out what they give on "
                "average.")  # fmt: skip
     got = tries.pop()
     slips = {
@@ -52,7 +52,7 @@ def _random_choice(answer: Any) -> str:
         0.5: "That looks like a vote of the majority. Chance picks one method and keeps its "
         "answer.",
     }
-    foresee(got, slips)
+    reject_slips(got, slips)
     expect(answer, (_MARKS_07,), 5 / 12)
     expect(answer, ({"a": [True, True], "b": [False, True]},), 0.75)
     return "It is the mean of the methods' scores: a weak method pulls it down."
@@ -69,7 +69,7 @@ def _pass_at_k(answer: Any) -> str:
         "the chance that at least one is right.",
         2 / 3 * 2: "A chance above 1 cannot be.",
     }
-    foresee(got, slips)
+    reject_slips(got, slips)
     expect(answer, (3, 1, 2), 2 / 3)
     expect(answer, (3, 1, 3), 1.0, "All three tries are looked at, and one is right.")
     expect(answer, (3, 2, 2), 1.0, "Only one try is wrong: two tries cannot both be.")
@@ -92,7 +92,7 @@ def _half_and_half(answer: Any) -> str:
              *rows("B", "open", "00001", "11110")]  # fmt: skip
     got = call(answer, first)
     if isinstance(got, dict):
-        wrong("That is the rule. Return its score: the share of right answers on half B.")
+        reject("That is the rule. Return its score: the share of right answers on half B.")
     slips = {
         0.7: "The rule was learnt on half B, where it is measured. It knew the answers: learn "
         "on the rows of half A only.",
@@ -103,12 +103,12 @@ def _half_and_half(answer: Any) -> str:
         1.0: "That is the oracle: it looks at each row's marks before it chooses.",
         6.0: "6 rows of half B are right. Return their share.",
     }
-    foresee(got, slips)
+    reject_slips(got, slips)
     expect(answer, (first,), 0.6)
     second = [*rows("A", "choice", "110", "001"), *rows("A", "open", "001", "110"),
               *rows("B", "choice", "100000", "011111"), *rows("B", "open", "00", "11")]  # fmt: skip
     got = call(answer, second)
     if got == 7 / 8:
-        wrong("The rule was learnt on both halves together. Half B must not help to choose.")
+        reject("The rule was learnt on both halves together. Half B must not help to choose.")
     expect(answer, (second,), 3 / 8, "Half A says cot for choice; half B would not agree.")
     return "A rule that fails on half B was luck on half A."
