@@ -14,24 +14,7 @@ from .tasks import Question
 from .trajectory import Step, Trajectory, read_trajectories, unify, write_trajectories
 
 __all__ = [
-    "Chat",
-    "Condition",
-    "Journal",
-    "NORMAL",
-    "Prompt",
-    "Question",
-    "Reply",
-    "Request",
-    "Search",
-    "Settings",
-    "Source",
-    "Step",
-    "Trajectory",
-    "forecast",
-    "generate",
-    "load_prompt",
-    "read_trajectories",
-    "successes",
-    "unify",
-    "write_trajectories",
-]
+    "Chat", "Condition", "Journal", "NORMAL", "Prompt", "Question", "Reply", "Request", "Search",
+    "Settings", "Source", "Step", "Trajectory", "forecast", "generate", "load_prompt",
+    "read_trajectories", "successes", "unify", "write_trajectories",
+]  # fmt: skip

@@ -13,18 +13,7 @@ from .statistics import (
 from .viewer import show, show_side_by_side, show_tokens
 
 __all__ = [
-    "Interval",
-    "Outcome",
-    "accuracy",
-    "outcomes_of",
-    "paired_bootstrap",
-    "paired_difference",
-    "read_outcomes",
-    "show",
-    "show_side_by_side",
-    "show_tokens",
-    "summarize",
-    "tolerance_band",
-    "wilson",
-    "write_outcomes",
-]
+    "Interval", "Outcome", "accuracy", "outcomes_of", "paired_bootstrap", "paired_difference",
+    "read_outcomes", "show", "show_side_by_side", "show_tokens", "summarize", "tolerance_band",
+    "wilson", "write_outcomes",
+]  # fmt: skip

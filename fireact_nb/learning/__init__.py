@@ -8,16 +8,6 @@ from .recipe import Recipe, prepare
 from .training import fine_tune, forecast_training
 
 __all__ = [
-    "Recipe",
-    "check_leaks",
-    "encode",
-    "export_alpaca",
-    "export_chat",
-    "export_sharegpt",
-    "fine_tune",
-    "forecast_training",
-    "measure_memory",
-    "mix",
-    "prepare",
-    "share_out",
-]
+    "Recipe", "check_leaks", "encode", "export_alpaca", "export_chat", "export_sharegpt",
+    "fine_tune", "forecast_training", "measure_memory", "mix", "prepare", "share_out",
+]  # fmt: skip

@@ -182,7 +182,7 @@ def _train(job: _Job, progress: bool) -> Any:
     trainer = Trainer(
         model=job.network,
         args=arguments,
-        train_dataset=features(job.examples),  # type: ignore[arg-type]  # any list will do
+        train_dataset=features(job.examples),
         data_collator=make_collator(job.tokenizer),
     )
     # Without its bar, Trainer prints a dictionary at every logging step.

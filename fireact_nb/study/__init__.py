@@ -21,22 +21,7 @@ from .results import Outcomes, open_study
 from .runner import Study
 
 __all__ = [
-    "FULL_RATE",
-    "LIVE",
-    "LIVE_COUNT",
-    "MAIN",
-    "MIXES",
-    "MULTI_TASK_COT",
-    "NOISE",
-    "Outcomes",
-    "REFLEXION_SEARCH",
-    "SEEDS",
-    "STUDENTS",
-    "Study",
-    "TEACHER_PLAYS",
-    "live",
-    "open_study",
-    "prompted",
-    "show_table",
-    "tuned",
-]
+    "FULL_RATE", "LIVE", "LIVE_COUNT", "MAIN", "MIXES", "MULTI_TASK_COT", "NOISE", "Outcomes",
+    "REFLEXION_SEARCH", "SEEDS", "STUDENTS", "Study", "TEACHER_PLAYS", "live", "open_study",
+    "prompted", "show_table", "tuned",
+]  # fmt: skip
