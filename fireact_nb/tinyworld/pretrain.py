@@ -160,7 +160,6 @@ def pretrain(
         rate = rate_at(size, step, steps)
         rows = make_rows(tokenizer, step, code=size.code)
         logits = model(input_ids=rows[:, :-1]).logits  # (rows, CONTEXT, vocabulary)
-        # Shifted by one: at each place the next token is the target.
         loss = torch.nn.functional.cross_entropy(
             logits.reshape(-1, logits.shape[-1]), rows[:, 1:].reshape(-1)
         )

@@ -13,7 +13,7 @@ from ..agent.prompting import Prompt, load_prompt
 from ..agent.search import NORMAL, Bm25, Condition, Search
 from ..agent.sources import Source
 from ..agent.tasks import Question, find_task, load_questions
-from ..artifacts import Origin, find_own, provenance, shipped
+from ..artifacts import RUNS, Origin, find_own, provenance, shipped
 from ..errors import FireActError
 from ..files import read_text
 
@@ -69,9 +69,10 @@ class TinyWorld:
         what notebook 02 leaves.
         """
         file = f"{source.artifact}.jsonl".replace("hotpotqa_", "")
-        how = "" if source.task == "hotpotqa" else f" --task {source.task}"
-        how += "" if source.method == "react" else f" --method {source.method}"
-        hint = f"fireact-nb generate{how} --split train --count 500 --out runs/{file}"
+        hint = ""
+        if source.method != "reflexion":  # its shipped episodes needed a tool that fails
+            how = f"--task {source.task} --method {source.method} --split train --count 500"
+            hint = f"fireact-nb generate {how} --out {RUNS.name}/{file}"
         origin = Origin(shipped(source.artifact), provenance(source.artifact), hint)
         return [*find_own(file, f"02/{file}"), origin]
 

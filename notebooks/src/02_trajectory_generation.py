@@ -69,7 +69,8 @@ for source in TEACHER_PLAYS:
     found = lab.written(method, task)
     origins[task, method], written[task, method] = found.origin, found.played
     names[task, method] = f"{spelt[task]}, {spelt[method]}"
-    print(f"{len(written[task, method]):>5} {names[task, method]}: {found.origin}")
+    print(f"{len(written[task, method]):>5} {names[task, method]}: {found.origin.label}")
+print(f"For your own, run: {lab.written('react', own=False).origin.hint}")
 
 # %% [markdown]
 # The tasks are named after the data sets they are modelled on. *HotpotQA* needs two facts from two
