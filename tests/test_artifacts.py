@@ -341,7 +341,7 @@ def test_the_runs_folder_is_one_for_commands_series_study_and_kernels(tmp_path):
         runs / "executed",
         runs / "study",
         runs / "executed",
-        runs / "journals" / "teacher.jsonl",
+        runs,
         runs,
         runs,
     ]

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from packaging.specifiers import SpecifierSet
-
 _ROOM_AHEAD = 128  # tokens a cache can grow by before it is copied
 
 
@@ -27,6 +25,8 @@ class Repair:
 
     def fits(self, release: str | None = None) -> bool:
         """Whether a release (default: the installed one) is among them; previews count."""
+        from packaging.specifiers import SpecifierSet
+
         installed = release or version(self.library)
         return SpecifierSet(self.releases).contains(installed, prereleases=True)
 
