@@ -104,7 +104,6 @@ for question in dev[:4]:
 # on.) Here is the first of the two:
 
 # %%
-
 react = lab.prompt("react")
 for message in react.messages[:8]:
     print(f"{message['role']:>9} | {message['content']}")

@@ -43,7 +43,7 @@ quick = False  # smallest sizes, to see whether every cell runs
 # The next cell loads a **teacher**: a real but tiny language model, with 2.9 million weights. It
 # also loads a search tool over an invented encyclopedia, and *dev questions*. (A *dev* set is for
 # trying things out. A *test* set is kept for the final measurement.) Last come the outcomes of
-# earlier runs: yours, if you made some, else the shipped ones.
+# earlier runs: the teacher's on dev, as shipped, and those of the study, yours if you made one.
 
 # %%
 from fireact_nb.lab import open_lab
@@ -74,7 +74,6 @@ print(f"{lab}\ndev outcomes: {on_dev.origin}\nstudy: {study.origin}")
 # first two, as the model sees them.
 
 # %%
-
 prompts = {m: lab.prompt(m) for m in ("io", "cot", "react", "reflexion")}
 for method in ("io", "cot"):
     print(f"--- {method}")

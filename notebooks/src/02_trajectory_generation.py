@@ -607,7 +607,6 @@ for label, rows in (("a good tool, dev", good), ("a failing tool, train", bad)):
 # notebooks makes the same choice, and `lab.written` keeps its word:
 
 # %%
-
 print(f"{len(lab.written('reflexion', own=False).kept)} Reflexion trajectories to train on")
 print(f"(dev: {open_dev().origin.label}; train: see the load cell)")
 
@@ -770,7 +769,7 @@ known = {t.id for t in before}
 new = [t for t in live if t.id not in known]
 if not quick:
     write_trajectories(mine, before + new)
-print(f"runs/02/teacher_react.jsonl: {len(before)} episodes before, {len(new)} new")
+print(f"{lab.runs.name}/02/teacher_react.jsonl: {len(before)} episodes before, {len(new)} new")
 print(f"enough to train on? {len(successes(before + new))} successes; 150 to 500 are wanted")
 
 # %% [markdown]
