@@ -283,8 +283,7 @@ shipped_live = open_live()
 same = (train_on, epochs) == (LIVE_COUNT, LIVE.epochs) and not react.origin.own
 for name, rows in measured.items():
     theirs = shipped_live.of(live(name))
-    band = tolerance_band(theirs, rows)
-    print(f"{name}: {band.compare(accuracy(rows).value)}")
+    print(f"{name}: {tolerance_band(theirs, rows).compare(accuracy(rows).value)}")
     mean_rounds = [fmean(o.rounds for o in side) for side in (rows, theirs)]
     print("  mean rounds: {:.2f} here, {:.2f} shipped".format(*mean_rounds))
 print("the same cell as the shipped one" if same else "OTHER sizes or data: outside is no surprise")
@@ -449,7 +448,7 @@ with_alt(
 # dev questions now. They play where the study was played, whichever profile you chose.
 
 # %%
-from fireact_nb.study import load_student, study_lab
+from fireact_nb.study import load_student, open_dev, study_lab
 
 home = study_lab()
 
@@ -545,8 +544,6 @@ for known in (True, False):
 # many possible answers.) It replays some of them now, both ways.
 
 # %%
-from fireact_nb.study import open_dev
-
 on_dev = open_dev()
 marks = {(o.method_mix, o.question_id): o.correct for o in on_dev.rows}
 head = [q for q in home.questions("dev") if q.head]
