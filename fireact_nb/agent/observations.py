@@ -8,18 +8,23 @@ from __future__ import annotations
 import re
 import unicodedata
 
-MAX_OBSERVATION = 4000  # characters; no snippet of the shipped worlds comes near it
+# Characters. No snippet of the shipped worlds comes near it, and twenty fit a context of 32k tokens.
+MAX_OBSERVATION = 3000
 # Every line end of Unicode but \n itself, as str.splitlines knows them.
 _LINE_END = re.compile("[\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
-# What could steer a terminal: all control characters that are no white space.
-_CONTROL = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")
-# Markers of the chat templates in use (ours, ChatML, Llama 2 to 4, Mistral, Gemma, Phi, DeepSeek,
-# GLM, Command R, Granite): text from a tool must not open a role, at a server's model either.
+# What could steer a terminal: escape sequences, and all control characters that are no white space.
+_CONTROL = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b\n]*(?:\x07|\x1b\\)?"
+    r"|[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]"
+)
+# Markers of the chat templates in use (ours, ChatML, Llama, Mistral, Gemma, Phi, DeepSeek, GLM,
+# Command R, Granite, gpt-oss): text from a tool must not open a role, at a server's model either.
 _CHAT_TOKEN = re.compile(
-    r"<[|｜](?=[\w▁/][\w▁/ .:-]{0,40}[|｜]>)"
-    r"|<(?=/?(?:s|bos|eos|sop|eop|start_of_turn|end_of_turn|think|tool_call|tool_response)>)"
-    r"|\[(?=/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_RESULTS|TOOL_CALLS|gMASK)\])"
-    r"|<<(?=/?SYS>>)"
+    r"<[|｜](?=[\w▁/][\w▁/ .:-]{0,40}[|｜]?>)|<(?=[\w▁/]{1,40}[|｜]>)|<<(?=/?SYS>>)"
+    r"|<(?=/?(?:s|unk|[bes]o[sp]|(?:BOS|EOS)_TOKEN|(?:start|end)_of_(?:turn|image)|unused\d+"
+    r"|think|tool_call|tool_response)>)"
+    r"|\[(?=/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_RESULTS|TOOL_CALLS|ARGS|THINK|gMASK"
+    r"|BOS|EOS)\])"
 )
 # Characters that take no place: zero width, joiners, direction marks, variation selectors, tags.
 _UNSEEN = re.compile(
@@ -28,7 +33,7 @@ _UNSEEN = re.compile(
 )
 # Letters that look like ours once case is folded and compatibility forms are decomposed.
 _LIKE = {
-    "o": "0оοօᴏⲟꓳ○◯〇סø๐", "b": "8ьвβʙƅᏼꓐ", "s": "5$ѕꜱꓢᏚ", "e": "3еεҽєᴇꓰ℮Ꭼ", "r": "гᴦʀꓣᎡ",
+    "o": "0оοօσᴏⲟꓳ○◯〇סø๐", "b": "8ьвβʙƅᏼꓐ", "s": "5$ѕꜱꓢᏚ", "e": "3еεҽєᴇꓰ℮Ꭼ", "r": "гᴦʀꓣᎡ",
     "v": "νѵᴠꓦᏙ", "a": "4@аαɑᴀꓮᎪ", "t": "7+тτᴛꓔᎢ", "i": "1!|lіιıɪꓲ", "n": "пηոɴνꓠ",
 }  # fmt: skip
 # Letters in circles, squares and flags, which Unicode does not decompose.
@@ -59,11 +64,10 @@ def find_observation(text: str, inline: bool = True) -> int:
     marks or bullets, or in letters that only look the same, it counts unless it reads as prose.
     """
     found = _INLINE.search(text) if inline else None
-    end = found.start() if found else len(text)
-    at = 0
-    for line in text[:end].split("\n"):
-        if line and _poses(line):
-            return at
+    end, at = (found.start() if found else len(text)), 0
+    for line in text.split("\n"):
+        if at > end or (line and _poses(line)):
+            return min(at, end)
         at += len(line) + 1
     return end
 
@@ -71,11 +75,13 @@ def find_observation(text: str, inline: bool = True) -> int:
 def _poses(line: str) -> bool:
     if _CANONICAL.match(line):
         return True
-    seen = line if line.isascii() else _UNSEEN.sub("", line)
+    seen = without_controls(line)
+    if not seen.isascii():
+        seen = _UNSEEN.sub("", seen)[:2000].translate(_BOXED)
+        seen = _UNSEEN.sub("", unicodedata.normalize("NFKD", seen))
     marks = _MARKS.match(seen)
     start = max(0, marks.end() - 1) if marks else 0  # a zero may stand for the first letter
-    head = unicodedata.normalize("NFKD", seen[start : start + 160]).translate(_BOXED)
-    head = _UNSEEN.sub("", head).casefold()
+    head = seen[start : start + 160].casefold()
     return bool(_POSING.match(head)) and not _PROSE.match(line)
 
 

@@ -26,8 +26,9 @@ _THOUGHT = re.compile(
 )
 # "Action" at the start of a line, and all that is no word behind it.
 _LABEL = re.compile(
-    rf"^{_MARK}*(?:(?:(?:step|round) )?\d{{1,3}}{_MARK}+)?(?:(?:next|my|final|the) )?"
-    r"actions?(?![^\W\d_])(?: (?:taken|to take|step|round|no)\b)?(?P<gap>(?:\W|\d|_)*)",
+    rf"^{_MARK}*(?:<\w{{1,8}}>|(?:(?:step|round) )?\d{{1,3}}{_MARK}+)?(?:(?:next|my|final|the) )?"
+    r"actions?(?![^\W\d_])(?:[ _](?:taken|to take|step|round|no|type|name)\b)?"
+    r"(?P<gap>(?:</\w{1,8}>|[\W\d_①-⑳])*)(?:(?<=```)\w{1,12}\s+)?",
     re.IGNORECASE | re.MULTILINE,
 )
 # A line that opens a call without that label: JSON, a tag, a token of a chat template.
@@ -39,12 +40,14 @@ _OPENING = re.compile(
 _TRIES = 8  # so many openings, or calls without a label, are looked into
 _REACH = 2000  # characters; so far an argument may go on over lines
 _NAME = re.compile(
-    r"(?:(?:call|use|using|run|perform|execute|tool|functions?|name)\b(?:\W|_)*){0,3}"
+    r"(?:(?:i will|i'll|let me|call|use|using|run|perform|execute|tool|functions?|name)\b"
+    r"(?:\W|_)*){0,3}"
     r"(search|finish)\b",
     re.IGNORECASE,
 )
 _CALL_LINE = re.compile(
-    rf"^(?:{_MARK}|\d)*(?:print\()?(?=(?:search|finish)\s*[\[(])", re.IGNORECASE | re.MULTILINE
+    rf"^(?:{_MARK}|\d)*(?:print\()?(?=(?:functions?\.)?(?:search|finish)\s*[\[(])",
+    re.IGNORECASE | re.MULTILINE,
 )
 _INLINE_CALL = re.compile(
     r"\bAction ?\d{0,3}[*_ ]{0,3}:[*_ ]{0,3}(?=(?:search|finish)[\[(])", re.IGNORECASE
@@ -65,7 +68,7 @@ _IN_CALL = re.compile(r"(?:\w{1,20}\s*[:=]\s*)?(?:\"(.*)\"|'(.*)'),?", re.DOTALL
 
 # The name of a call inside tags, JSON that is not whole, or a template's tokens.
 _TAGGED = re.compile(
-    r"(?:<(?:\w+[ =:])?(?:name=)?[\"']?|[>\]][\s\"']*(?:functions?\.)?|to=(?:functions?\.)?"
+    r"(?:<(?:\w+[ =:])?(?:name=)?[\"']?|[>\]][\s\"'\[]*(?:functions?\.)?|to=(?:functions?\.)?"
     r"|(?:name|action|tool|function)[\"']?\s*[:=]\s*[\"']?(?:functions?\.)?|[{,]\s*[\"'])"
     r"(search|finish)\b(?:\[ARGS\])?",
     re.IGNORECASE,
@@ -78,8 +81,8 @@ _JSON = re.compile(r"\{|\[(?=\s*[\"'{\[])")
 _VALUE = re.compile(r"[:=]\s*(?:\"((?:[^\"\\\n]|\\.)*)\"?|'((?:[^'\\\n]|\\.)*)'?)")
 _AFTER_TAG = re.compile(r"[^>\n]*>([^<]*)")
 _STRUCTURE_END = re.compile(r"\n\**(?:Thought|Action)\b(?! Input)")
-_NAMES = ("name", "action", "tool", "function", "tool_name", "command")  # keys of a call's name
-_TALK = (*_NAMES, "thought", "thoughts", "reasoning", "id", "type", "index", "observation")
+_NAMES = ("name", "action", "tool", "function", "tool_name", "command", "type")
+_TALK = (*_NAMES, "thought", "thoughts", "reasoning", "id", "index", "observation")
 
 
 @dataclass(frozen=True)
@@ -185,7 +188,8 @@ def _read_argument(text: str, start: int, closed: bool) -> tuple[str, int]:
     line_end = text.find("\n", start)
     line_end = len(text) if line_end < 0 else line_end
     opening = text[start : start + 1]
-    if opening == "{" and (decoded := _decode(text, start)):
+    call = re.compile(r"\(?\s*(?=\{)").match(text, start)
+    if call and (decoded := _decode(text, call.end())):
         return _first_text(decoded[0]), decoded[1]
     if opening and opening in _BRACKETS:
         reach = line_end + _REACH
@@ -193,8 +197,8 @@ def _read_argument(text: str, start: int, closed: bool) -> tuple[str, int]:
         end = _closing(text, start, min(stop.start() if stop else reach, len(text)))
         if end >= 0:
             inside = _one_line(text[start + 1 : end])
-            call = _IN_CALL.fullmatch(inside) if opening == "(" else None
-            return (call[1] or call[2] or "").strip() if call else inside, end + 1
+            quoted = _IN_CALL.fullmatch(inside) if opening == "(" else None
+            return (quoted[1] or quoted[2] or "").strip() if quoted else inside, end + 1
         return "" if closed else text[start + 1 : line_end].strip(), line_end
     if opening and opening in "\"'`" and (close := text.find(opening, start + 1, line_end)) > 0:
         return text[start + 1 : close].strip(), close + 1
@@ -258,8 +262,8 @@ def _pull(value: Any, depth: int = 5) -> tuple[Name, str] | None:
     if isinstance(value, str):
         if (decoded := _decode(value, 0)) and not isinstance(decoded[0], str):
             return _pull(decoded[0], depth - 1)
-        call = _read_call(level(value), 0)
-        return None if isinstance(call, str) else call[:2]
+        read = _read_call(level(value), 0)
+        return None if isinstance(read, str) else read[:2]
     if isinstance(value, list):
         if len(value) > 1 and (name := _named(value[0])) and (said := _first_text(value[1:])):
             return name, said
