@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-# Characters. No snippet of the shipped worlds comes near it, and twenty fit a context of 32k tokens.
+# Characters. No shipped snippet comes near it, and twenty fit a context of 32k tokens.
 MAX_OBSERVATION = 3000
 # Every line end of Unicode but \n itself, as str.splitlines knows them.
 _LINE_END = re.compile("[\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]")
