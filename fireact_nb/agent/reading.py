@@ -27,7 +27,7 @@ _THOUGHT = re.compile(
 # "Action" at the start of a line, and all that is no word behind it.
 _LABEL = re.compile(
     rf"^{_MARK}*(?:<\w{{1,8}}>|(?:(?:step|round) )?\d{{1,3}}{_MARK}+)?(?:(?:next|my|final|the) )?"
-    r"actions?(?![^\W\d_])(?:[ _](?:taken|to take|step|round|no|type|name)\b)?"
+    r"actions?(?![^\W\d_])(?:[ _](?:taken|to take|step|round|no|type|name|[a-z])\b)?"
     r"(?P<gap>(?:</\w{1,8}>|[\W\d_①-⑳])*)(?:(?<=```)\w{1,12}\s+)?",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -68,7 +68,8 @@ _IN_CALL = re.compile(r"(?:\w{1,20}\s*[:=]\s*)?(?:\"(.*)\"|'(.*)'),?", re.DOTALL
 
 # The name of a call inside tags, JSON that is not whole, or a template's tokens.
 _TAGGED = re.compile(
-    r"(?:<(?:\w+[ =:])?(?:name=)?[\"']?|[>\]][\s\"'\[]*(?:functions?\.)?|to=(?:functions?\.)?"
+    r"(?:<(?:\w+[ =:])?(?:(?:name|type)=)?[\"']?|[>\]][\s\"'\[]*(?:functions?\.)?"
+    r"|to=(?:functions?\.)?"
     r"|(?:name|action|tool|function)[\"']?\s*[:=]\s*[\"']?(?:functions?\.)?|[{,]\s*[\"'])"
     r"(search|finish)\b(?:\[ARGS\])?",
     re.IGNORECASE,
@@ -142,7 +143,7 @@ def _labelled(text: str) -> Iterator[tuple[int, Read | str]]:
     """The places that open an action, in order, and what is read there (a text: the problem)."""
     openings = islice(_OPENING.finditer(text), _TRIES)
     tries = _TRIES
-    for place in merge(_LABEL.finditer(text), openings, key=lambda m: m.start()):
+    for place in merge(openings, _LABEL.finditer(text), key=lambda m: m.start()):
         read: Read | str | None = None
         if place.re is _OPENING:
             read = _read_structure(text, place.start())
