@@ -252,7 +252,7 @@ def _trajectory_key(
 ) -> str:
     return content_key(
         "trajectory", question.to_dict(), prompt.digest, chat.endpoint, chat.name, search.name,
-        asdict(settings),
+        settings.to_dict(),
     )  # fmt: skip
 
 

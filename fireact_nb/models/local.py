@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..agent.chat import Reply, Request, Stop
 from ..errors import FireActError
 from .quirks import make_cache
+from .templating import harmless, make_breaker, render
 from .weights import describe, let_pad, load_model
 
 if TYPE_CHECKING:
@@ -99,12 +100,13 @@ class LocalChat:
         return [r for r in replies if r is not None]
 
     def encode(self, request: Request) -> list[int]:
-        """The token ids of a request: chat template, opening of the answer, prefix."""
-        text = self.tokenizer.apply_chat_template(
-            list(request.messages), tokenize=False, add_generation_prompt=True
-        )
-        ids = self.tokenizer(text + request.prefix, add_special_tokens=False)["input_ids"]
-        return list(ids)
+        """The token ids of a request: chat template, opening of the answer, prefix.
+
+        No content opens a role: special tokens in it are broken.
+        """
+        text = render(self.tokenizer, harmless(self.tokenizer, request.messages), opening=True)
+        text += make_breaker(self.tokenizer)(request.prefix)
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def _limit(self, request: Request, prompt: list[int]) -> int:
         """How many tokens the reply may have; 0 when the prompt fills the context."""
