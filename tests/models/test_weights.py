@@ -143,7 +143,9 @@ def lacking(weights):
 
 
 def with_more(weights):
-    return weights | {first_of(weights).replace("layers.0", "layers.7"): weights[first_of(weights)]}
+    return weights | {
+        first_of(weights).replace("layers.0", "layers.7"): weights[first_of(weights)] * 2
+    }
 
 
 def not_numbers(weights):

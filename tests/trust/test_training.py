@@ -108,6 +108,7 @@ def test_a_training_killed_at_any_moment_ends_as_if_it_had_not_been(
         assert "checkpoints" not in names and "training.lock" not in names
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="needs limits of file sizes")
 @pytest.mark.parametrize("kind", ["lora", "full"])
 def test_a_full_disk_is_told_and_costs_no_finished_result(
