@@ -222,11 +222,11 @@ def _find_key(api_key: str | None, endpoint: str) -> str:
 
 
 def is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
+    host = ""
+    with suppress(ValueError):  # no URL; or a name, not a number
+        host = urlsplit(url).hostname or ""
         return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return host == "localhost"
 
 
 def _delay(state: RetryCallState) -> float:
