@@ -40,10 +40,10 @@ def add_pretrain(commands: Any) -> None:
 def pretrain(options: argparse.Namespace) -> None:
     from ..artifacts import RUNS, shipped
     from ..models.weights import load_tokenizer
-    from ..tinyworld.pretrain import pretrain
+    from ..tinyworld.pretrain import MODELS, pretrain
 
     folder = options.run or RUNS / "pretrain" / options.model
-    if options.run:
+    if options.model in MODELS:  # else nothing will be written
         check_out(folder, folder=True, option="--run")
     tokenizer = load_tokenizer(shipped("tokenizer"))
     print(pretrain(options.model, tokenizer, folder, options.tokens, threads=options.threads))
