@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 from weakref import WeakSet
@@ -23,6 +24,7 @@ from weakref import WeakSet
 from ..agent.chat import Reply, Request, Stop
 from ..errors import FireActError
 from .failures import NO_KEY, Failure, judge, scrub
+from .secrets import Hidden, hide_in_logs, hide_in_reply, open_address, remember
 
 if TYPE_CHECKING:
     import openai
@@ -55,7 +57,9 @@ class OpenAIChat:
         prices: tuple[float, float] | None = None,
     ) -> None:
         self.name, self.batch_size = model, concurrency
-        self.endpoint = (base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI).rstrip("/")
+        # Apart from what may raise: IPython's verbose tracebacks print the values on that line.
+        address = Hidden(base_url or os.getenv("OPENAI_BASE_URL") or OPENAI)
+        self.endpoint, self._login = open_address(address)
         self.timeout, self.retries, self.prices = timeout, retries, prices
         self._key = _find_key(api_key, self.endpoint)
         self._client, self._sockets = self._connect()
@@ -71,7 +75,8 @@ class OpenAIChat:
         stop.closers.add(self._hang_up)
         replies = []
         for place, request in enumerate(requests):
-            replies.append(self._answer(request, stop))
+            reply = self._answer(request, stop)
+            replies.append(replace(reply, text=hide_in_reply(reply.text)))
             if done:
                 done(place, replies[-1])
         return replies
@@ -94,8 +99,11 @@ class OpenAIChat:
             base_url=self.endpoint,
             max_retries=0,  # the one retry layer is ours
             timeout=openai.Timeout(self.timeout, connect=min(self.timeout, 10.0)),
-            http_client=openai.DefaultHttpxClient(event_hooks={"request": [watch]}),
+            http_client=openai.DefaultHttpxClient(
+                event_hooks={"request": [watch]}, auth=self._login
+            ),
         )
+        hide_in_logs()
         return client, sockets
 
     def _hang_up(self) -> None:
@@ -218,15 +226,16 @@ def _find_key(api_key: str | None, endpoint: str) -> str:
             f"The key for {endpoint} (OPENAI_API_KEY) holds a space, a line break or a character "
             "outside ASCII, as no key does. Copy it again from the provider's page."
         )
-    return key
+    remember(key)
+    return Hidden(key)
 
 
 def is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
+    host = ""
+    with suppress(ValueError):  # no URL; or a name, not a number
+        host = urlsplit(url).hostname or ""
         return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return host == "localhost"
 
 
 def _delay(state: RetryCallState) -> float:
