@@ -12,7 +12,7 @@ import re
 from collections.abc import Generator
 from dataclasses import dataclass
 
-from .chat import Reply, Request
+from .chat import Exhausted, Reply, Request
 from .prompting import Prompt
 from .search import Search
 from .tasks import Question, score
@@ -51,7 +51,7 @@ def play(
     """Play one episode; the generator's return value is the trajectory.
 
     Always ends in a named state: finished, out of rounds, malformed (two unreadable turns in a
-    row), context full or refused. "failed" is left to drivers.
+    row), context full, refused, or failed (the model or the tool could not be reached).
     """
     messages = prompt.ask(question.question)
     steps: list[Step] = []
@@ -60,7 +60,7 @@ def play(
     for number in range(1, 2 if prompt.one_turn else settings.max_rounds + 1):
         reply = yield _request(messages, prompt.cues.get(number), settings)
         replies.append(reply)
-        if reply.finish_reason in ("context full", "refused"):
+        if reply.finish_reason in ("context full", "refused", "failed"):
             state = reply.finish_reason
             break
         if prompt.one_turn:
@@ -80,7 +80,12 @@ def play(
             state = "malformed"
             break
         salt = f"{question.id}/{settings.seed}/{settings.sample}/{number}"
-        observation = _observe(turn, search, salt)
+        try:
+            observation = _observe(turn, search, salt)
+        except Exhausted:
+            steps.append(Step(text))
+            state = "failed"
+            break
         steps.append(Step(text, observation))
         messages.append({"role": "assistant", "content": text})
         messages.append({"role": "user", "content": OBSERVATION + observation})
