@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from doubles import QUESTIONS, Dice, Pages
-from killing import kill_and_resume
+from killing import SCRIPT, kill_and_resume
 
 from fireact_nb.agent.chat import Reply, Request
 from fireact_nb.agent.episode import Settings
@@ -323,25 +323,6 @@ def test_a_forecast_knows_method_prompt_and_price() -> None:
     assert forecast([], long, (1.0, 2.0)).usd == 0
 
 
-SCRIPT = """
-import sys
-from doubles import QUESTIONS, Dice, Pages
-from killing import Recorded
-from fireact_nb.agent.trajectory import write_trajectories
-from fireact_nb.agent.rollouts import generate
-from fireact_nb.agent.journal import Journal
-from fireact_nb.agent.prompting import Prompt
-
-record, asked, result = sys.argv[1:]
-chat = Recorded(Dice(local=LOCAL, wait=0.04), asked)
-with Journal(record) as journal:
-    trajectories = generate(
-        QUESTIONS, Prompt("react", "test"), chat, Pages(), journal=journal, progress=False
-    )
-write_trajectories(result, trajectories)
-"""
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
 @both_drivers
@@ -349,8 +330,10 @@ def test_a_run_killed_at_random_moments_loses_and_repeats_nothing(
     local: bool, tmp_path: Path
 ) -> None:
     script = tmp_path / "run.py"
-    script.write_text(SCRIPT.replace("LOCAL", str(local)), encoding="utf-8")
-    outcome = kill_and_resume(tmp_path, script, kills=10, seed=int(local))
+    script.write_text(SCRIPT.replace("CHAT", f"Dice(local={local}, wait=0.04)"), encoding="utf-8")
+    kills = 100 if os.environ.get("FIREACT_TRUST") == "1" else 10
+    outcome = kill_and_resume(tmp_path, script, kills, seed=int(local))
     print(f"\n{'batched' if local else 'threaded'}: {outcome}")
     assert outcome.trajectories == len(QUESTIONS) and outcome.calls > 100, outcome
     assert outcome.lost == outcome.repeated == outcome.different == 0, outcome
+    assert outcome.replayed, outcome
