@@ -6,8 +6,8 @@ A loopback server (a process of its own) answers after a log-normal time, median
 fixed by the request's content, so every contender waits for the same answers; episodes take as many
 rounds as the authors' released runs. Contenders: `generate` with a journal and without; the
 reference's loop, which waits for a whole round of at most `CONCURRENCY` calls before the next; the
-openai client in a loop on threads; http.client on threads. Order A B … B A; seconds are wall, CPU is
-this process's. `bound` is the sum of all waits over the concurrency (or the longest episode).
+openai client in a loop on threads; http.client on threads. Order A B … B A; seconds are wall, CPU
+is this process's. `bound` is the sum of all waits over the concurrency (or the longest episode).
 Prints JSON.
 """
 

@@ -152,11 +152,13 @@ class Desk:
             self.budget.pay(reply.usd, held)
             paid.append(place)
             if self.journal is not None:
-                self.journal.put(keys[place], dict(vars(reply)), "call")
+                self.journal.write(keys[place], dict(vars(reply)), "call")
             self.patience.passed()
 
         try:
             answers = self.chat.reply(requests, keep, self.stop)
+            if self.journal is not None:
+                self.journal.flush()
         except Exhausted as error:
             self.patience.failed(error)
             answers = [Reply("", 0, 0, "failed", 0.0)] * len(requests)

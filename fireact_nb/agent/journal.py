@@ -86,11 +86,16 @@ class Journal:
         return None if line is None else json.loads(line)["value"]
 
     def put(self, key: str, value: dict[str, Any], kind: str = "call") -> None:
-        """Record a value; when this returns, a kill cannot lose it. Any thread may call.
+        """Record a value; when this returns, nothing can lose it. Any thread may call.
 
         Raises FireActError when the disk refuses (the journal then holds what it held before), and
         when the file was deleted or replaced, or something else has written into it.
         """
+        self.write(key, value, kind)
+        self.flush()
+
+    def write(self, key: str, value: dict[str, Any], kind: str = "call") -> None:
+        """As `put`, but before the next `flush` a power cut, though no kill, may lose the value."""
         line = _line(key, kind, value)
         with self._turn:
             try:
@@ -99,8 +104,11 @@ class Journal:
             except BaseException:
                 self._drop_tail()
                 raise
-            mine = self._end
             self._records[kind, key] = line
+
+    def flush(self) -> None:
+        """Wait until all that was written is on the disk."""
+        mine = self._end
         with self._flush:  # one wait for the disk serves all who wrote before it began
             if self._safe < mine and not self._broken:
                 self._commit()

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from itertools import islice
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 
@@ -105,14 +106,18 @@ def generate(
             missing[key] = question
         else:
             results[key] = Trajectory.from_dict(known)
-    games = [(k, play(q, prompt, tool, settings, chat.name)) for k, q in missing.items()]
+    # Made as they are begun: ten thousand that wait would slow every collection of garbage.
+    games = ((k, play(q, prompt, tool, settings, chat.name)) for k, q in missing.items())
     drive = _drive_batches if chat.endpoint == "local" else _drive_threads
     # An interrupt in here must close the driver, or its threads would go on asking unseen.
-    with closing(drive(games, desk)) as ended:
-        for key, trajectory in _show(ended, len(games), progress, prompt):
+    with closing(drive(games, len(missing), desk)) as ended:
+        for key, trajectory in _show(ended, len(missing), progress, prompt):
             results[key] = trajectory
             if journal is not None and trajectory.state != "failed":
-                journal.put(key, trajectory.to_dict(), "trajectory")
+                # Not waited for: the calls it follows from are on the disk.
+                journal.write(key, trajectory.to_dict(), "trajectory")
+    if journal is not None:
+        journal.flush()
     _tell_failures(results, desk, tool)
     return [results[key] for key in keys]
 
@@ -132,39 +137,38 @@ def _tell_failures(results: dict[str, Trajectory], desk: Desk, tool: Search) -> 
     )
 
 
-def _drive_batches(games: Sequence[Game], desk: Desk) -> Generator[Ended, None, None]:
+def _drive_batches(games: Iterator[Game], count: int, desk: Desk) -> Generator[Ended, None, None]:
     """Keep `chat.batch_size` episodes in step: a batched call for all of them, again and again."""
     # Nobody sets the stop: an error or an interrupt arises in this very thread.
-    waiting = list(reversed(games))
     active: list[tuple[str, Episode, Request]] = []
-    while waiting or active:
-        while waiting and len(active) < desk.chat.batch_size:
-            key, game = waiting.pop()
-            active.append((key, game, next(game)))
+    while count:
+        free = desk.chat.batch_size - len(active)
+        active += ((key, game, next(game)) for key, game in islice(games, free))
         replies = desk.ask([request for _, _, request in active])
         going: list[tuple[str, Episode, Request]] = []
         for (key, game, _), reply in zip(active, replies, strict=True):
             try:
                 going.append((key, game, game.send(reply)))
             except StopIteration as end:
+                count -= 1
                 yield key, end.value
         active = going
 
 
-def _drive_threads(games: Sequence[Game], desk: Desk) -> Generator[Ended, None, None]:
+def _drive_threads(games: Iterator[Game], count: int, desk: Desk) -> Generator[Ended, None, None]:
     """Let episodes run free: none waits for another's round. The first error ends all of them.
 
     The only threads of the package that ask a model are made here, and the one event that ends
     their waits is set here: an error in one episode must wake those that wait out a server's 429.
     """
-    stop, turn, todo = desk.stop, Lock(), iter(games)
+    stop, turn = desk.stop, Lock()
     news: SimpleQueue[Ended | BaseException] = SimpleQueue()
 
     def work() -> None:
         try:
             while not stop.is_set():
                 with turn:
-                    taken = next(todo, None)
+                    taken = next(games, None)
                 if taken is None:
                     return
                 key, game = taken
@@ -175,13 +179,11 @@ def _drive_threads(games: Sequence[Game], desk: Desk) -> Generator[Ended, None, 
             stop.set()
 
     # Not an executor's threads: the interpreter would wait at its end for a call that hangs.
-    workers = [
-        Thread(target=work, daemon=True) for _ in range(min(desk.chat.batch_size, len(games)))
-    ]
+    workers = [Thread(target=work, daemon=True) for _ in range(min(desk.chat.batch_size, count))]
     try:
         for worker in workers:
             worker.start()
-        for _ in games:
+        for _ in range(count):
             yield _next(news)
     except BaseException as error:
         stop.set()

@@ -270,10 +270,10 @@ def test_an_error_in_the_search_tool_is_raised(local: bool) -> None:
 
 def test_an_interrupt_while_recording_ends_all_calls(tmp_path: Path) -> None:
     class Interrupted(Journal):
-        def put(self, key: str, value: dict, kind: str = "call") -> None:
+        def write(self, key: str, value: dict, kind: str = "call") -> None:
             if kind == "trajectory":
                 raise KeyboardInterrupt
-            super().put(key, value, kind)
+            super().write(key, value, kind)
 
     chat = Dice(local=False, batch_size=2, wait=0.005)
     with Interrupted(tmp_path / "j") as journal, pytest.raises(KeyboardInterrupt) as caught:

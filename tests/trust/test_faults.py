@@ -95,7 +95,7 @@ def test_one_call_ends_with_every_question_in_a_named_state(tmp_path: Path, hast
     asked = questions(1000 if TRUST else 60)
     ledger = Ledger(RATES)
     with ChatServer(ledger) as server, Journal(tmp_path / "j") as journal:
-        chat = OpenAIChat("double", server.url, concurrency=64, timeout=1.0)
+        chat = OpenAIChat("double", server.url, concurrency=64, timeout=5.0 if TRUST else 3.0)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # one may fail, and says so
             played = play(asked, chat, journal)
@@ -327,8 +327,8 @@ def test_a_search_service_is_asked_once_though_the_run_is_cut(
     service = Service({"raises": 0.1, "hangs": 0.02, "no text": 0.05})
 
     class Cut(Journal):
-        def put(self, key: str, value: dict, kind: str = "call") -> None:
-            super().put(key, value, kind)
+        def write(self, key: str, value: dict, kind: str = "call") -> None:
+            super().write(key, value, kind)
             if kind == "search" and len(self.keys("search")) == len(asked) // 2:
                 raise FireActError("cut")
 
