@@ -118,6 +118,14 @@ def test_a_missing_model_folder_is_named(
     assert not out.exists()
 
 
+@pytest.mark.parametrize("command", ["generate", "evaluate"])
+def test_a_result_is_never_written_over_its_journal(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = fail(capsys, command, "--out", tmp_path / "x.journal", "--count", 2)
+    assert "--out another name" in said and not list(tmp_path.iterdir())
+
+
 def test_a_folder_without_a_model_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import FireActError
-from .options import add_model, add_questions, check_out, positive
+from .options import add_model, add_questions, check_out, journal_beside, positive
 
 if TYPE_CHECKING:
     from ..agent import Chat, Question
@@ -73,6 +73,7 @@ def generate(options: argparse.Namespace) -> None:
     else:
         prompt = lab.prompt(options.method, options.task)
     check_out(options.out)
+    book = journal_beside(options.out, options.journal)
     if options.max_usd is not None and not (options.base_url and options.prices):
         raise FireActError(
             "--max-usd has no effect without --base-url and --prices, for nobody knows what a call "
@@ -89,7 +90,7 @@ def generate(options: argparse.Namespace) -> None:
     else:
         chat = LocalChat(find_model(options.model), options.adapter)
     settings = Settings(temperature=options.temperature, seed=options.seed)
-    with Journal(options.journal or options.out.with_suffix(".journal")) as journal:
+    with Journal(book) as journal:
         trajectories = generate(
             questions, prompt, chat, lab.search(), settings, journal, max_usd=options.max_usd
         )
@@ -162,8 +163,9 @@ def evaluate(options: argparse.Namespace) -> None:
     questions = _questions(lab, options)
     prompt = lab.prompt(options.method, options.task)
     check_out(options.out)
+    book = journal_beside(options.out)
     chat = LocalChat(find_model(options.model), options.adapter)
-    with Journal(options.out.with_suffix(".journal")) as journal:
+    with Journal(book) as journal:
         trajectories = generate(questions, prompt, chat, lab.search(), journal=journal)
     outcomes = outcomes_of(trajectories, questions, agent=chat.name, model=options.model)
     write_outcomes(options.out, outcomes)

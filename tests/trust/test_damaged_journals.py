@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
+import sys
+import textwrap
 import threading
 import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
+from killing import TESTS
 from long import TRUST
 
 from fireact_nb.agent.journal import Journal
@@ -185,3 +189,41 @@ def test_one_wait_for_the_disk_serves_all_who_wait(
         [thread.join() for thread in threads]
         assert len(journal) == 100
     assert len(waits) < 40
+
+
+FULL = """
+    import resource, sys
+    from doubles import QUESTIONS, Dice, Pages
+    from fireact_nb.agent import Journal, Prompt, generate, journal
+    from fireact_nb.errors import FireActError
+
+    # A limit on file size fails as a full disk does.
+    journal._RESERVE = 20_000
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+    prompt = Prompt("react", "test")
+    chat = Dice(local=False)
+    for attempt in range(3):
+        with Journal(sys.argv[1]) as book:
+            try:
+                generate(QUESTIONS, prompt, chat, Pages(), None, book, progress=False)
+            except FireActError as error:
+                print("full" if "the disk is full" in str(error) else error, end=" ")
+            print(len(chat.asked), len(book.keys("call")))
+    """
+
+
+@posix
+@pytest.mark.parametrize("limit", [0, 15_000, 60_000])
+def test_a_full_disk_pays_for_nothing_that_it_cannot_record(tmp_path: Path, limit: int) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(FULL), str(tmp_path / "j"), str(limit)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(TESTS), str(TESTS.parent)))},
+        capture_output=True,
+        text=True,
+    )
+    assert not run.stderr
+    for line in run.stdout.splitlines():
+        *said, asked, recorded = line.split()
+        assert asked == recorded and said == ["full"], run.stdout
+    assert len(run.stdout.splitlines()) == 3
+    assert (asked != "0") == (limit > 20_000)
