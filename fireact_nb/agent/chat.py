@@ -86,8 +86,9 @@ class Chat(Protocol):
 
     `reply` answers one batch in the caller's thread, in order, and calls `done(place, reply)` as
     soon as each reply is there. Once `stop` is set it begins nothing more and raises
-    CancelledError. `batch_size` is how many requests a local model likes to be handed at once; all
-    others may be asked from as many threads.
+    CancelledError; a request that fails however often it is tried raises Exhausted. `batch_size` is
+    how many requests a local model likes to be handed at once; all others may be asked from as many
+    threads.
     """
 
     name: str
