@@ -68,8 +68,7 @@ def play(
             steps.append(Step(_visible(reply.text)))
             state = "malformed" if answer is None else "finished"
             break
-        turn = parse_turn(reply.text)
-        text = cut_turn(reply.text)
+        turn, text = parse_turn(reply.text), cut_turn(reply.text)
         if turn.action == "finish":
             steps.append(Step(text))
             state, answer = "finished", turn.argument
@@ -80,13 +79,11 @@ def play(
             state = "malformed"
             break
         salt = f"{question.id}/{settings.seed}/{settings.sample}/{number}"
-        try:
-            observation = _observe(turn, search, salt)
-        except Exhausted:
-            steps.append(Step(text))
+        observation = _observe(turn, search, salt)
+        steps.append(Step(text, observation))
+        if observation is None:
             state = "failed"
             break
-        steps.append(Step(text, observation))
         messages.append({"role": "assistant", "content": text})
         messages.append({"role": "user", "content": OBSERVATION + observation})
     return Trajectory(
@@ -122,10 +119,13 @@ def _request(messages: list[Message], cue: str | None, settings: Settings) -> Re
     )
 
 
-def _observe(turn: Turn, search: Search, salt: str) -> str:
-    """What the tool answers; a turn without an action is told what is wrong with it."""
+def _observe(turn: Turn, search: Search, salt: str) -> str | None:
+    """What the tool answers, None if it could not be reached; what is wrong with an odd turn."""
     if turn.action == "search":
-        return clean_observation(search.search(turn.argument, salt))
+        try:
+            return clean_observation(search.search(turn.argument, salt))
+        except Exhausted:
+            return None
     return f"Not understood: {turn.problem}. Write Action: search[...] or finish[...]."
 
 
