@@ -2,7 +2,7 @@
 
 The run is a script of its own, started as `python script journal asked result`. It wraps its model
 in `Recorded(chat, asked)`, plays with a `Journal(journal)`, and writes its trajectories to `result`
-by `formats.write_trajectories`. Any model will do, a real one too.
+by `write_trajectories`. Any model will do, a real one too.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ def test_every_argument_is_explained() -> None:
     assert not silent
 
 
-@pytest.mark.parametrize("arguments", [[], ["fly"], ["generate"], ["train", "x", "--kind", "no"]])
+@pytest.mark.parametrize("arguments", [[], ["fly"], ["evaluate"], ["train", "x", "--kind", "no"]])
 def test_a_command_that_does_not_parse_shows_the_usage(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -116,14 +116,6 @@ def test_a_missing_model_folder_is_named(
         said = fail(capsys, *arguments)
         assert f"no model folder {gone}" in said and "Check the path" in said
     assert not out.exists()
-
-
-@pytest.mark.parametrize("command", ["generate", "evaluate"])
-def test_a_result_is_never_written_over_its_journal(
-    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    said = fail(capsys, command, "--out", tmp_path / "x.journal", "--count", 2)
-    assert "--out another name" in said and not list(tmp_path.iterdir())
 
 
 def test_a_folder_without_a_model_is_named(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 from pathlib import Path
 
@@ -46,14 +45,3 @@ def check_out(path: Path, folder: bool = False) -> None:
             f"{path} cannot be written ({error.strerror}), so nothing was started. Give --out a "
             f"{'folder' if folder else 'file in a folder'} you may write to."
         ) from error
-
-
-def journal_beside(out: Path, journal: Path | None = None) -> Path:
-    """Where a command keeps its journal; never where its result will be written over it."""
-    path = journal or out.with_suffix(".journal")
-    if os.path.realpath(path) == os.path.realpath(out):
-        raise FireActError(
-            f"{out} would be both the result and the journal that finished work is resumed from. "
-            "Give --out another name, such as one that ends in .jsonl."
-        )
-    return path

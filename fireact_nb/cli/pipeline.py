@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import FireActError
-from .options import add_model, add_questions, check_out, journal_beside, positive
+from .options import add_model, add_questions, check_out, positive
 
 if TYPE_CHECKING:
     from ..agent import Chat, Question
@@ -42,7 +42,9 @@ def add_generate(commands: Any) -> None:
     command.add_argument("--temperature", type=float, default=0.0, help="%(default)s is greedy")
     command.add_argument("--seed", type=int, default=0, help="another seed, another draw")
     command.add_argument("--prompts", help="prompt set (default: the tiny one of the task)")
-    command.add_argument("--out", type=Path, required=True, help="trajectories, JSON lines")
+    command.add_argument(
+        "--out", type=Path, help="trajectories, JSON lines (where the notebooks look for yours)"
+    )
     command.add_argument("--journal", type=Path, help="resume point (default: OUT.journal)")
     command.add_argument(
         "--base-url", help="an OpenAI-compatible server; then --model is its model's name"
@@ -60,8 +62,9 @@ def generate(options: argparse.Namespace) -> None:
     from ..agent.journal import Journal
     from ..agent.prompting import load_prompt
     from ..agent.rollouts import forecast, generate, successes
+    from ..agent.sources import Source
     from ..agent.trajectory import write_trajectories
-    from ..artifacts import find_model
+    from ..artifacts import RUNS, find_model
     from ..lab import open_lab
     from ..models.api import OpenAIChat, is_loopback
     from ..models.local import LocalChat
@@ -72,8 +75,8 @@ def generate(options: argparse.Namespace) -> None:
         prompt = load_prompt(options.method, options.prompts)
     else:
         prompt = lab.prompt(options.method, options.task)
-    check_out(options.out)
-    book = journal_beside(options.out, options.journal)
+    out = options.out or RUNS / Source(options.task, options.method).own_file
+    check_out(out)
     if options.max_usd is not None and not (options.base_url and options.prices):
         raise FireActError(
             "--max-usd has no effect without --base-url and --prices, for nobody knows what a call "
@@ -90,13 +93,13 @@ def generate(options: argparse.Namespace) -> None:
     else:
         chat = LocalChat(find_model(options.model), options.adapter)
     settings = Settings(temperature=options.temperature, seed=options.seed)
-    with Journal(book) as journal:
+    with Journal(options.journal or out.with_suffix(".journal")) as journal:
         trajectories = generate(
             questions, prompt, chat, lab.search(), settings, journal, max_usd=options.max_usd
         )
-    write_trajectories(options.out, trajectories)
+    write_trajectories(out, trajectories)
     right = len(successes(trajectories))
-    print(f"{right} of {len(trajectories)} ended in the right answer -> {options.out}")
+    print(f"{right} of {len(trajectories)} ended in the right answer -> {out}")
 
 
 def add_train(commands: Any) -> None:
@@ -163,9 +166,8 @@ def evaluate(options: argparse.Namespace) -> None:
     questions = _questions(lab, options)
     prompt = lab.prompt(options.method, options.task)
     check_out(options.out)
-    book = journal_beside(options.out)
     chat = LocalChat(find_model(options.model), options.adapter)
-    with Journal(book) as journal:
+    with Journal(options.out.with_suffix(".journal")) as journal:
         trajectories = generate(questions, prompt, chat, lab.search(), journal=journal)
     outcomes = outcomes_of(trajectories, questions, agent=chat.name, model=options.model)
     write_outcomes(options.out, outcomes)

@@ -27,6 +27,7 @@ from fireact_nb.agent.rollouts import generate
 from fireact_nb.agent.tasks import Question
 from fireact_nb.agent.trajectory import STATES, Trajectory
 from fireact_nb.errors import FireActError
+from fireact_nb.files import content_key
 from fireact_nb.models import api
 from fireact_nb.models.api import OpenAIChat
 
@@ -378,6 +379,8 @@ def test_a_search_that_fails_now_and_then_costs_its_episode_alone(
         calls = len(server.seen)
         assert [t.state for t in played] == ["failed" if n == 5 else "finished" for n in range(9)]
         assert (played[5].rounds, played[5].prompt_tokens) == (1, 10)  # what was paid is counted
+        # Frozen: whoever changes this key makes all journalled searches worthless.
+        assert content_key("search", "pages", "y", "q0/0/0/1") in journal.keys("search")
         assert all(
             t.state == "finished" for t in play(questions(9), chat, journal, search=Service())
         )
