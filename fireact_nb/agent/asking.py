@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
-from threading import Lock, Thread
+from threading import Condition, Lock, Thread
 
 from ..errors import FireActError
 from ..files import content_key
@@ -22,46 +22,55 @@ SEARCH_SECONDS = 30.0  # until a search that hangs counts as failed
 _BYTES_PER_TOKEN = 3  # fewer than most languages have: a cap must not be passed by an estimate
 
 
-class Spent(FireActError):
-    """The cap on spending is reached."""
-
-
 class Budget:
     """What this run has spent, in US dollars, against its cap (None: no cap).
 
-    A call is let through if the dearest so far, or what `prices` (USD per million prompt and
-    completion tokens) let expect, would still fit beside all that are under way.
+    A call is let through if the dearest so far, and what `prices` (USD per million prompt and
+    completion tokens) let expect at most, would still fit beside all that are under way.
     """
 
     def __init__(self, cap: float | None, prices: tuple[float, float] | None = None) -> None:
         self.cap, self.spent = cap, 0.0
         self._prices = prices or (0.0, 0.0)
-        self._dearest = self._held = 0.0
-        self._lock = Lock()  # episodes pay from many threads
+        self._dearest, self._held, self._under_way = 0.0, 0.0, 0
+        self._news = Condition()  # episodes pay from many threads
 
-    def hold(self, requests: Sequence[Request]) -> float:
-        """Set aside, until `pay`, what each call may cost; raises Spent if it is not there."""
+    def hold(self, requests: Sequence[Request], stop: Stop) -> float:
+        """Set aside, until `pay`, what each call may cost at most; wait while others are under way.
+
+        Raises FireActError if even then it does not fit.
+        """
         if self.cap is None:
             return 0.0
         guess = max(map(self._guess, requests))
-        with self._lock:
-            guess = max(guess, self._dearest)
-            needed = self.spent + self._held + guess * len(requests)
-            if self.spent >= self.cap or needed > self.cap + 1e-9:
-                raise Spent(
-                    f"The budget of ${self.cap:.2f} is spent (${self.spent:.4f} in this run, "
-                    f"${self._held:.4f} under way, and the next call may cost ${guess:.4f}). What "
-                    "a journal holds is not paid again: call again with a higher max_usd to go on."
-                )
-            self._held += guess * len(requests)
-        return guess
+        with self._news:
+            while True:
+                if stop.is_set():
+                    raise CancelledError
+                each = max(guess, self._dearest)
+                needed = self.spent + self._held + each * len(requests)
+                if self.spent < self.cap and needed <= self.cap + 1e-9:
+                    break
+                if not self._under_way:
+                    raise FireActError(
+                        f"The budget of ${self.cap:.2f} is spent (${self.spent:.4f} in this run, "
+                        f"and the next call may cost ${each:.4f}). What a journal holds is not "
+                        "paid again: call again with a higher max_usd to go on."
+                    )
+                self._news.wait(0.5)
+            self._held += each * len(requests)
+            self._under_way += len(requests)
+        return each
 
     def pay(self, usd: float, held: float) -> None:
         """A call has cost so much, for which so much was held."""
-        with self._lock:
+        with self._news:
             self.spent += usd
-            self._held -= held
             self._dearest = max(self._dearest, usd)
+            if self.cap is not None:
+                self._held -= held
+                self._under_way -= 1
+                self._news.notify_all()
 
     def _guess(self, request: Request) -> float:
         prompt = sum(map(estimate_tokens, (m["content"] for m in request.messages)))
@@ -145,7 +154,7 @@ class Desk:
         if self.journal is not None:
             self.journal.make_room()
         keys, requests = list(new), [request for request, _ in new.values()]
-        held = self.budget.hold(requests)
+        held = self.budget.hold(requests, self.stop)
         paid: list[int] = []
 
         def keep(place: int, reply: Reply) -> None:
@@ -163,7 +172,8 @@ class Desk:
             self.patience.failed(error)
             answers = [Reply("", 0, 0, "failed", 0.0)] * len(requests)
         finally:
-            self.budget.pay(0.0, held * (len(requests) - len(paid)))
+            for _ in range(len(requests) - len(paid)):
+                self.budget.pay(0.0, held)
         for (_, future), reply in zip(new.values(), answers, strict=True):
             future.set_result(reply)
 

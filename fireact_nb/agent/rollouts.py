@@ -16,7 +16,7 @@ from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 
 from ..files import content_key
-from .asking import Budget, Desk, GuardedSearch, Spent
+from .asking import Budget, Desk, GuardedSearch
 from .chat import Chat, Reply, Request, Stop
 from .episode import Episode, Settings, play
 from .journal import Journal
@@ -25,9 +25,8 @@ from .search import Search
 from .tasks import Question
 from .trajectory import Trajectory
 
-# Seconds in which calls under way may still come back when a run stops: they are paid for. At the
-# end of a budget nothing is wrong with them, and they are waited for.
-GRACE, LONG_GRACE = 1.0, 60.0
+# Seconds in which calls under way may still come back when a run stops: they are paid for.
+GRACE = 1.0
 
 # The key of a trajectory, and what is played or was played for it.
 Game = tuple[str, Episode]
@@ -185,15 +184,13 @@ def _drive_threads(games: Iterator[Game], count: int, desk: Desk) -> Generator[E
             worker.start()
         for _ in range(count):
             yield _next(news)
-    except BaseException as error:
+    except BaseException:
         stop.set()
-        try:
-            _join(workers, LONG_GRACE if isinstance(error, Spent) else GRACE)
-        finally:
-            for close in list(stop.closers):
-                close()
-            # Whoever hangs elsewhere, as in a search, is left behind: it will ask no more.
-            _join(workers, 0.5)
+        _join(workers, GRACE)
+        for close in list(stop.closers):
+            close()
+        # Whoever hangs elsewhere, as in a search, is left behind: it will ask no more.
+        _join(workers, 0.5)
         raise
 
 
