@@ -13,7 +13,7 @@ from collections.abc import Generator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .chat import Reply, Request
+from .chat import Exhausted, Reply, Request
 from .observations import (
     MAX_OBSERVATION,
     clean_observation,
@@ -62,7 +62,7 @@ def play(
     """Play one episode; the generator's return value is the trajectory.
 
     Always ends in a named state: finished, out of rounds, malformed (two unreadable turns in a
-    row), context full or refused. "failed" is left to drivers.
+    row), context full, refused, or failed (the model or the tool could not be reached).
     """
     messages = prompt.ask(question.question)
     steps: list[Step] = []
@@ -71,7 +71,7 @@ def play(
     for number in range(1, 2 if prompt.one_turn else settings.max_rounds + 1):
         reply = yield _request(messages, prompt.cues.get(number), settings)
         replies.append(reply)
-        if reply.finish_reason in ("context full", "refused"):
+        if reply.finish_reason in ("context full", "refused", "failed"):
             state = reply.finish_reason
             break
         said = without_controls(reply.text)
@@ -94,6 +94,9 @@ def play(
         salt = f"{question.id}/{settings.seed}/{settings.sample}/{number}"
         observation = _observe(turn, search, salt, settings.max_observation)
         steps.append(Step(text, observation))
+        if observation is None:
+            state = "failed"
+            break
         messages.append({"role": "assistant", "content": text})
         messages.append({"role": "user", "content": OBSERVATION + observation})
     return Trajectory(
@@ -129,10 +132,13 @@ def _request(messages: list[Message], cue: str | None, settings: Settings) -> Re
     )
 
 
-def _observe(turn: Turn, search: Search, salt: str, limit: int) -> str:
-    """What the tool answers; a turn without an action is told what is wrong with it."""
+def _observe(turn: Turn, search: Search, salt: str, limit: int) -> str | None:
+    """What the tool answers, None if it could not be reached; what is wrong with an odd turn."""
     if turn.action == "search":
-        return clean_observation(search.search(turn.argument, salt), limit)
+        try:
+            return clean_observation(search.search(turn.argument, salt), limit)
+        except Exhausted:
+            return None
     return f"Not understood: {turn.problem}. Write Action: search[...] or finish[...]."
 
 

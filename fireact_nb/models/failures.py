@@ -53,7 +53,7 @@ def judge(
         )
     status = getattr(error, "status_code", 0)
     said = _said(error)
-    codes = {error.code, error.type}
+    codes = {str(error.code), str(error.type)}  # what a stranger puts there may be a list
     if status in (400, 413, 422):
         if not codes.isdisjoint(_FILTERED):
             return "refused"
