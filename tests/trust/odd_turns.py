@@ -511,7 +511,8 @@ HELD_OUT = [
     (T + 'Action: {"name":"search","args":{"query":"Rain \\"2\\""}}', 'search[Rain "2"]'),
     (
         T + '{"tool_calls": [{"id": "c1", '
-        '"type": "function", "function": {"name": "search", "arguments": "{\\"query\\": \\"Rain\\"}"}}]}',
+        '"type": "function", "function": {"name": "search", '
+        '"arguments": "{\\"query\\": \\"Rain\\"}"}}]}',
         "search[Rain]",
     ),
     (T + '{"function_call": {"name": "finish", "arguments": {"answer": "Ann"}}}', "finish[Ann]"),
