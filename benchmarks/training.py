@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -136,12 +137,14 @@ def main() -> None:
     losses = {}
     with tempfile.TemporaryDirectory() as root:
         for name, way in ways.items():  # what is loaded and compiled once is nobody's time
-            way(train[:8], Path(root) / "warm" / name)
+            with redirect_stdout(sys.stderr):  # TRL talks
+                way(train[:8], Path(root) / "warm" / name)
         for turn, order in enumerate((list(ways), list(ways)[::-1])):
             for name in order:
                 folder = Path(root) / str(turn) / name
                 start = time.process_time(), time.monotonic()
-                ways[name](train, folder)
+                with redirect_stdout(sys.stderr):
+                    ways[name](train, folder)
                 taken = time.process_time() - start[0], time.monotonic() - start[1]
                 seconds[name].append(taken)
                 print(f"{name}: {taken[0]:.2f} s of CPU, {taken[1]:.2f} s", file=sys.stderr)
