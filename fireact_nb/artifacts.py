@@ -122,11 +122,15 @@ def provenance(name: str) -> str:
 
 @dataclass(frozen=True)
 class Origin:
-    """A file a notebook starts from; `label` is its provenance, `hint` how to make one's own."""
+    """A file a notebook starts from; `label` is its provenance, `hint` how to make one's own.
+
+    `own` says that the learner made it.
+    """
 
     path: Path
     label: str
     hint: str = ""
+    own: bool = False
 
     def __str__(self) -> str:
         return self.label + (f"; for your own, run: {self.hint}" if self.hint else "")
@@ -137,13 +141,18 @@ def find_origin(name: str, own: str, command: str = "") -> Origin:
 
     `command` is how the learner would make their own; printing a shipped origin tells it.
     """
-    return next(iter(find_own(own)), Origin(shipped(name), provenance(name), command))
+    return next(iter(find_own(own)), find_shipped(name, command))
+
+
+def find_shipped(name: str, command: str = "") -> Origin:
+    """The shipped artifact `name`; `command` is how the learner would make their own."""
+    return Origin(shipped(name), provenance(name), command)
 
 
 def find_own(*names: str) -> list[Origin]:
     """Those of the named files that the learner has made in the runs folder, in this order."""
     return [
-        Origin(RUNS / name, f"your own run ({RUNS.name}/{name})")
+        Origin(RUNS / name, f"your own run ({RUNS.name}/{name})", own=True)
         for name in names
         if (RUNS / name).exists()
     ]

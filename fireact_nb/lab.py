@@ -28,7 +28,7 @@ class World(Protocol):
     """Where questions come from, what can be searched, and how it is asked there.
 
     `written` tells where the teacher's episodes of a source lie: the learner's own first, and last
-    those that come with the world.
+    those that come with the world. `pages` is all that can be found, empty where nobody has it all.
     """
 
     def questions(
@@ -42,6 +42,8 @@ class World(Protocol):
     def held_out(self) -> list[Question]: ...
 
     def written(self, source: Source) -> list[Origin]: ...
+
+    def pages(self) -> list[str]: ...
 
 
 # A world is opened by its name; a new one is a new line here.
@@ -93,6 +95,10 @@ class Lab:
     def held_out(self) -> list[Question]:
         """Every question that no training may see."""
         return self.world.held_out()
+
+    def pages(self) -> list[str]:
+        """Every passage of the world, to check what an agent says; empty for a real engine."""
+        return self.world.pages()
 
     def written(
         self, method: str = "react", task: str = "hotpotqa", least: int = 1, own: bool = True

@@ -2,7 +2,7 @@
 
 The run is a script of its own, started as `python script journal asked result`. It wraps its model
 in `Recorded(chat, asked)`, plays with a `Journal(journal)`, and writes its trajectories to `result`
-by `formats.write_trajectories`. Any model will do, a real one too: see SCRIPT in test_rollouts.py.
+by `write_trajectories`. Any model will do, a real one too: see SCRIPT in test_rollouts.py.
 """
 
 from __future__ import annotations

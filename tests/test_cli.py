@@ -83,7 +83,7 @@ def test_every_argument_is_explained() -> None:
     assert not silent
 
 
-@pytest.mark.parametrize("arguments", [[], ["fly"], ["generate"], ["train", "x", "--kind", "no"]])
+@pytest.mark.parametrize("arguments", [[], ["fly"], ["evaluate"], ["train", "x", "--kind", "no"]])
 def test_a_command_that_does_not_parse_shows_the_usage(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

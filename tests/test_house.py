@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 from collections.abc import Iterator
 from functools import cache
 from graphlib import TopologicalSorter
@@ -151,5 +152,15 @@ def test_a_notebook_names_no_world(source: Path) -> None:
     """The same cells run under any profile: worlds and models come from the lab."""
     text = source.read_text(encoding="utf-8")
     assert "lab = open_lab(profile)" in text
-    for world in ("tinyworld", "realworld", "TinyWorld"):
-        assert world not in text, f"{source.name} names {world}: ask the lab"
+    for word in ("tinyworld", "realworld", "TinyWorld", "shipped(", "provenance(", ".passages"):
+        assert word not in text, f"{source.name} has {word}: ask the lab, or the study"
+
+
+def test_threads_are_made_in_two_rooms_alone() -> None:
+    """The driver of episodes owns threads and the stop; the server has one that uses its model."""
+    made = {
+        room
+        for room, path in rooms().items()
+        if re.search(r"\b(Thread|ThreadPoolExecutor)\(", path.read_text(encoding="utf-8"))
+    }
+    assert made == {"agent.rollouts", "models.server"}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from fireact_nb.analysis.outcomes import Outcome, read_outcomes
 from fireact_nb.analysis.statistics import summarize
 from fireact_nb.artifacts import ROOT, provenance, shipped
@@ -44,6 +46,7 @@ def test_the_differences_are_those_of_the_study() -> None:
     assert [line for line in shown if line not in tables] == []
 
 
+@pytest.mark.slow
 def test_the_shipped_tables_are_what_the_shipped_outcomes_say() -> None:
     rows, costs = read_outcomes(shipped("study")), read_json(shipped("study_costs"))
     tables = render_tables(study_tables(rows, costs), provenance("study"))

@@ -1,6 +1,6 @@
 """A question goes in, a trajectory comes out: tasks, prompts, tools, the loop, many loops at once.
 
-Pure Python: knows neither weights nor worlds.
+Pure Python: knows no weights; of worlds only the prompts that are worded for them.
 """
 
 from .chat import Chat, Reply, Request

@@ -38,6 +38,11 @@ class Source:
         """The shipped file that holds all of its episodes, failures too."""
         return f"teacher_{self.task}_{self.method}"
 
+    @property
+    def own_file(self) -> str:
+        """What the learner's own episodes are called in the runs folder."""
+        return f"{self.artifact}.jsonl".replace("hotpotqa_", "")
+
     def select(self, played: Iterable[Trajectory]) -> list[Trajectory]:
         """What may be trained on; of Reflexion only what reached a reflection and was rescued."""
         if not self.filtered:

@@ -61,7 +61,9 @@ def add_generate(commands: Any) -> None:
     command.add_argument(
         "--prompts", type=given, help="prompt set (default: the tiny one of the task)"
     )
-    command.add_argument("--out", type=place, required=True, help="trajectories, JSON lines")
+    command.add_argument(
+        "--out", type=place, help="trajectories, JSON lines (where the notebooks look for yours)"
+    )
     command.add_argument("--journal", type=place, help="resume point (default: OUT.journal)")
     command.add_argument(
         "--base-url",
@@ -81,8 +83,9 @@ def generate(options: argparse.Namespace) -> None:
     from ..agent.journal import Journal
     from ..agent.prompting import load_prompt
     from ..agent.rollouts import forecast, generate, successes
+    from ..agent.sources import Source
     from ..agent.trajectory import write_trajectories
-    from ..artifacts import find_model
+    from ..artifacts import RUNS, find_model
     from ..lab import open_lab
     from ..models.api import OpenAIChat, is_loopback
     from ..models.local import LocalChat
@@ -93,8 +96,9 @@ def generate(options: argparse.Namespace) -> None:
         prompt = load_prompt(options.method, options.prompts)
     else:
         prompt = lab.prompt(options.method, options.task)
-    check_out(options.out)
-    record = find_journal(options.out, options.journal)
+    out = options.out or RUNS / Source(options.task, options.method).own_file
+    check_out(out)
+    record = find_journal(out, options.journal)
     if options.max_usd is not None and not (options.base_url and options.prices):
         raise FireActError(
             "--max-usd has no effect without --base-url and --prices, for nobody knows what a call "
@@ -115,9 +119,9 @@ def generate(options: argparse.Namespace) -> None:
         trajectories = generate(
             questions, prompt, chat, lab.search(), settings, journal, max_usd=options.max_usd
         )
-    write_trajectories(options.out, trajectories)
+    write_trajectories(out, trajectories)
     right = len(successes(trajectories))
-    print(f"{right} of {len(trajectories)} ended in the right answer -> {options.out}")
+    print(f"{right} of {len(trajectories)} ended in the right answer -> {out}")
 
 
 def add_train(commands: Any) -> None:

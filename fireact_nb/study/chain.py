@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -106,20 +106,24 @@ def write_dev_outcomes(study: Study, path: Path) -> None:
     rows: list[Outcome] = []
     for agent in dev_agents():
         rows += study.play(agent, Play(split="dev"))
-    command = "fireact-nb artifacts dev_outcomes"
-    write_outcomes(path, [replace(row, provenance=f"shipped, {command}") for row in rows])
+    write_outcomes(path, _shipped_rows(rows, "dev_outcomes"))
 
 
 def write_study(study: Study, path: Path) -> None:
     """The outcomes of the whole grid on test; milliseconds are enough."""
-    write_outcomes(path, [replace(row, seconds=round(row.seconds, 3)) for row in study.run()])
+    write_outcomes(path, _shipped_rows(study.run(), "study", digits=3))
 
 
 def write_live(study: Study, path: Path) -> None:
     """The cells that notebooks train live, with several seeds, on dev."""
-    rows = study.run(live_agents())
-    note = "shipped, fireact-nb artifacts live"
-    write_outcomes(path, [replace(r, provenance=note, seconds=round(r.seconds, 3)) for r in rows])
+    write_outcomes(path, _shipped_rows(study.run(live_agents()), "live", digits=3))
+
+
+def _shipped_rows(rows: Sequence[Outcome], name: str, digits: int | None = None) -> list[Outcome]:
+    """Rows as they are shipped: they say by which command; seconds rounded, so that they pack."""
+    note = f"shipped, fireact-nb artifacts {name}"
+    seconds = [row.seconds if digits is None else round(row.seconds, digits) for row in rows]
+    return [replace(r, provenance=note, seconds=s) for r, s in zip(rows, seconds, strict=True)]
 
 
 def write_study_costs(study: Study, path: Path) -> None:

@@ -16,6 +16,7 @@ from ..errors import FireActError
 from ..learning.mixing import Mix
 from ..learning.recipe import Recipe
 
+PROFILE = "tiny"  # where the study is played, whatever profile a notebook has
 STUDENTS = ("student", "student_code", "student_large", "student_large_code")
 MAIN = "student"  # the student of the experiments that the paper made with GPT-3.5
 SEEDS = (0, 1)  # of the main student on ReAct; one more fine-tuning is two minutes on one core

@@ -14,10 +14,12 @@ from typing import Any
 from ..agent.search import NORMAL, Condition
 from ..analysis.outcomes import Outcome, read_outcomes
 from ..analysis.statistics import Interval, paired_bootstrap
-from ..artifacts import Origin, find_origin
+from ..artifacts import Origin, find_origin, find_shipped, shipped
 from ..errors import FireActError
 from ..files import read_json
-from .grid import VARIANT_SEEDS, Agent
+from ..lab import Lab, open_lab
+from ..models.local import LocalChat
+from .grid import PROFILE, VARIANT_SEEDS, Agent
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,28 @@ def open_study() -> Outcomes:
     rows = find_origin("study", "study/study.csv.gz", "make study")
     costs = find_origin("study_costs", "study/study_costs.json", "make study")
     return Outcomes(read_outcomes(rows.path), read_json(costs.path), rows, costs)
+
+
+def open_live() -> Outcomes:
+    """The shipped runs of the cells that notebooks train live: every seed, on dev."""
+    origin = find_shipped("live")
+    return Outcomes(read_outcomes(origin.path), origin=origin)
+
+
+def open_dev() -> Outcomes:
+    """The shipped outcomes of the prompted teacher on dev."""
+    origin = find_shipped("dev_outcomes")
+    return Outcomes(read_outcomes(origin.path), origin=origin)
+
+
+def study_lab() -> Lab:
+    """Where the study was played: its questions, tool and models, whatever a notebook's profile."""
+    return open_lab(PROFILE)
+
+
+def load_student(agent: Agent, batch_size: int = 128) -> LocalChat:
+    """A shipped student of the grid as its fine-tuning left it, at home in `study_lab`."""
+    return study_lab().chat(shipped(agent.slug), batch_size)
 
 
 def _name(agent: Agent | str) -> str:

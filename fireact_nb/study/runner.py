@@ -111,7 +111,6 @@ class Study:
                 chat.name,
                 agent.method_mix,
                 str(play.condition),
-                "shipped, fireact-nb artifacts study",
             )
         write_outcomes(path, rows)
         with (path.parent / "seconds.txt").open("a", encoding="utf-8") as log:

@@ -39,7 +39,7 @@ class Size:
     heads: int
     mlp: int
     tokens: int
-    rate: float
+    learning_rate: float
     code: bool = False
 
 
@@ -47,10 +47,10 @@ class Size:
 # alone serves badly. Few-shot ReAct, 64-96 dev questions: teacher 0.70, student 0.21, student_large
 # 0.19 (0.58 with 3.0M tokens of an earlier mix: copying names from the context sets in between).
 # The code students read the text of the others and code between it, so theirs are more tokens.
-_SMALL = Size(width=96, layers=6, heads=4, mlp=256, tokens=3_000_000, rate=5e-3)
-_LARGE = Size(width=128, layers=6, heads=4, mlp=384, tokens=2_400_000, rate=4e-3)
+_SMALL = Size(width=96, layers=6, heads=4, mlp=256, tokens=3_000_000, learning_rate=5e-3)
+_LARGE = Size(width=128, layers=6, heads=4, mlp=384, tokens=2_400_000, learning_rate=4e-3)
 MODELS: Mapping[str, Size] = {
-    "teacher": Size(width=192, layers=6, heads=6, mlp=512, tokens=5_500_000, rate=4e-3),
+    "teacher": Size(width=192, layers=6, heads=6, mlp=512, tokens=5_500_000, learning_rate=4e-3),
     "student": _SMALL,
     "student_code": replace(_SMALL, tokens=3_800_000, code=True),
     "student_large": _LARGE,
@@ -121,11 +121,11 @@ def _make_row(tokenizer: PreTrainedTokenizerBase, seed: str, code: bool) -> list
     raise AssertionError("documents never end")
 
 
-def rate_at(size: Size, step: int, steps: int) -> float:
+def learning_rate_at(size: Size, step: int, steps: int) -> float:
     """Learning rate: warm-up, a plateau, then a fall to a tenth."""
     falling = max(1.0, DECAY * steps)
     fall = min(1.0, max(0.0, (step - (steps - falling)) / falling))
-    return size.rate * min(1.0, (step + 1) / WARMUP) * (1 - 0.9 * fall)
+    return size.learning_rate * min(1.0, (step + 1) / WARMUP) * (1 - 0.9 * fall)
 
 
 def pretrain(
@@ -138,7 +138,7 @@ def pretrain(
 ) -> Path:
     """Train `name`, one of MODELS, in folder `run`, going on from its last checkpoint.
 
-    Writes `log.jsonl` (a line every 20 steps), `checkpoint/` and at the end `model/` (float16
+    Writes `log.jsonl` (a line every 20 steps), `checkpoint.pt` and at the end `model/` (float16
     safetensors, tokenizer, model card). Returns the model folder. Raises FireActError for an
     unknown name or a checkpoint made with another tokenizer.
     """
@@ -157,7 +157,7 @@ def pretrain(
     started, saved, window = time.monotonic() - done.seconds, time.monotonic(), []
     model.train()
     for step in range(done.step, steps):
-        rate = rate_at(size, step, steps)
+        learning_rate = learning_rate_at(size, step, steps)
         rows = make_rows(tokenizer, step, code=size.code)
         logits = model(input_ids=rows[:, :-1]).logits  # (rows, CONTEXT, vocabulary)
         loss = torch.nn.functional.cross_entropy(
@@ -167,7 +167,7 @@ def pretrain(
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = learning_rate
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         window.append(loss.item())
@@ -200,8 +200,10 @@ def build_optimizers(model: LlamaForCausalLM, size: Size) -> list[torch.optim.Op
     inner = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
     outer = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
     return [
-        torch.optim.Muon(inner, lr=size.rate, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(outer, lr=size.rate, betas=(0.9, 0.95), weight_decay=0.0),
+        torch.optim.Muon(
+            inner, lr=size.learning_rate, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"
+        ),
+        torch.optim.AdamW(outer, lr=size.learning_rate, betas=(0.9, 0.95), weight_decay=0.0),
     ]
 
 
@@ -280,7 +282,7 @@ the text of the tiny world. It knows nothing else: no fact about the real world 
 - Command: `fireact-nb pretrain {last["model"]} --tokens {last["tokens"]}` (seed {seed})
 - Tokens: {last["tokens"]:,}, rows of {CONTEXT}, {ROWS} rows a step
 - Text: mix of documents {dict(MIX)}, of tasks {dict(TASK_MIX)}{code}
-- Optimizer: Muon (matrices), AdamW (the rest), rate {size.rate}, last {DECAY:.0%} falling
+- Optimizer: Muon (matrices), AdamW (the rest), rate {size.learning_rate}, last {DECAY:.0%} falling
 - Hardware: {platform.machine()} CPU, {last["seconds"] / 60:.0f} minutes beside other work
 - SHA-256 of model.safetensors (float16): `{weights}`
 

@@ -13,7 +13,7 @@ from ..agent.prompting import Prompt, load_prompt
 from ..agent.search import NORMAL, Bm25, Condition, Search
 from ..agent.sources import Source
 from ..agent.tasks import Question, find_task, load_questions
-from ..artifacts import RUNS, Origin, find_own, provenance, shipped
+from ..artifacts import Origin, find_own, find_shipped, shipped
 from ..errors import FireActError
 from ..files import read_text
 
@@ -65,16 +65,19 @@ class TinyWorld:
     def written(self, source: Source) -> list[Origin]:
         """Where the teacher's episodes of a source lie: the learner's own files, then the shipped.
 
-        Own ones are runs/teacher_METHOD.jsonl (HotpotQA's) or runs/teacher_TASK_METHOD.jsonl, and
-        what notebook 02 leaves.
+        Own ones are what `fireact-nb generate` writes without --out, and what notebook 02 leaves.
         """
-        file = f"{source.artifact}.jsonl".replace("hotpotqa_", "")
         hint = ""
         if source.method != "reflexion":  # its shipped episodes needed a tool that fails
-            how = f"--task {source.task} --method {source.method} --split train --count 500"
-            hint = f"fireact-nb generate {how} --out {RUNS.name}/{file}"
-        origin = Origin(shipped(source.artifact), provenance(source.artifact), hint)
-        return [*find_own(file, f"02/{file}"), origin]
+            hint = f"fireact-nb generate --task {source.task} --method {source.method} --count 500"
+        return [
+            *find_own(source.own_file, f"02/{source.own_file}"),
+            find_shipped(source.artifact, hint),
+        ]
+
+    def pages(self) -> list[str]:
+        """All of the encyclopedia, a passage a line of it."""
+        return list(_open_encyclopedia().passages)
 
 
 @cache

@@ -104,7 +104,6 @@ for question in dev[:4]:
 # on.) Here is the first of the two:
 
 # %%
-
 react = lab.prompt("react")
 for message in react.messages[:8]:
     print(f"{message['role']:>9} | {message['content']}")
@@ -305,8 +304,8 @@ show(wrong[0], title="The fine-tuned student, wrong")
 # * measured before and after on the same questions, with a paired interval;
 # * read where it helped and where it did not.
 #
-# **Your own trajectories.** In a terminal, `fireact-nb generate --split train --count 500 --out
-# runs/teacher_react.jsonl` lets the teacher play again. If that file holds at least `train_on`
+# **Your own trajectories.** In a terminal, `fireact-nb generate --count 500` lets the teacher play
+# again, into `teacher_react.jsonl` in the folder `runs`. If that file holds at least `train_on`
 # successes, this notebook uses it instead of the shipped one. About 7 in 10 episodes are successes.
 #
 # **Next:** notebook 01 opens the agent loop, and compares four ways to prompt.

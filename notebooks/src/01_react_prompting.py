@@ -43,13 +43,11 @@ quick = False  # smallest sizes, to see whether every cell runs
 # The next cell loads a **teacher**: a real but tiny language model, with 2.9 million weights. It
 # also loads a search tool over an invented encyclopedia, and *dev questions*. (A *dev* set is for
 # trying things out. A *test* set is kept for the final measurement.) Last come the outcomes of
-# earlier runs: yours, if you made some, else the shipped ones.
+# earlier runs: the teacher's on dev, as shipped, and those of the study, yours if you made one.
 
 # %%
-from fireact_nb.analysis import read_outcomes
-from fireact_nb.artifacts import find_origin
 from fireact_nb.lab import open_lab
-from fireact_nb.study import open_study
+from fireact_nb.study import open_dev, open_study
 
 if quick:
     test_on = 8
@@ -57,10 +55,9 @@ lab = open_lab(profile)
 teacher = lab.teacher()
 search = lab.search()
 dev = lab.questions("dev")
-dev_origin = find_origin("dev_outcomes", "dev.csv.gz")
-dev_rows = read_outcomes(dev_origin.path)
+on_dev = open_dev()
 study = open_study()
-print(f"{lab}\ndev outcomes: {dev_origin}\nstudy: {study.origin}")
+print(f"{lab}\ndev outcomes: {on_dev.origin}\nstudy: {study.origin}")
 
 # %% [markdown]
 # ## 1. Four prompts
@@ -77,7 +74,6 @@ print(f"{lab}\ndev outcomes: {dev_origin}\nstudy: {study.origin}")
 # first two, as the model sees them.
 
 # %%
-
 prompts = {m: lab.prompt(m) for m in ("io", "cot", "react", "reflexion")}
 for method in ("io", "cot"):
     print(f"--- {method}")
@@ -268,7 +264,7 @@ names = {"cot": "CoT", "react": "ReAct"}
 
 def bridge_rows(method, known):
     wanted = ("bridge", known)
-    return [o for o in dev_rows if o.method_mix == method and kind[o.question_id] == wanted]
+    return [o for o in on_dev.rows if o.method_mix == method and kind[o.question_id] == wanted]
 
 
 parts = [(m, known) for m in ("cot", "react") for known in (True, False)]
@@ -276,7 +272,7 @@ bars = []
 for method, known in parts:
     label = f"{names[method]}, {'head' if known else 'tail'} facts"
     rows = bridge_rows(method, known)
-    bars.append((label, accuracy(rows), dev_origin.label, len(rows)))
+    bars.append((label, accuracy(rows), on_dev.origin.label, len(rows)))
 with_alt(plot_scores(bars, "Thinking is enough for what the model knows; the rest it looks up"))
 
 # %% [markdown]

@@ -52,15 +52,14 @@ quick = False  # smallest sizes, to see whether every cell runs
 
 # %%
 from fireact_nb.agent import read_trajectories
-from fireact_nb.artifacts import shipped
 from fireact_nb.lab import open_lab
-from fireact_nb.study import TEACHER_PLAYS
+from fireact_nb.study.grid import TEACHER_PLAYS
 
 if quick:
     play_react, play_cot, play_reflexion = 8, 8, 4
 lab = open_lab(profile)
-search = lab.search()
-teacher = lab.teacher()
+print(lab)
+search, teacher = lab.search(), lab.teacher()
 spelt = {"hotpotqa": "HotpotQA", "strategyqa": "StrategyQA", "mmlu": "MMLU",
          "react": "ReAct", "cot": "CoT", "reflexion": "Reflexion"}  # fmt: skip
 origins, written, names = {}, {}, {}
@@ -190,7 +189,7 @@ for attempt in ("started again", "and once more"):
 # says why.
 
 # %%
-from fireact_nb.study import REFLEXION_SEARCH
+from fireact_nb.study.grid import REFLEXION_SEARCH
 
 fresh = {"react": live, "cot": play(asked[:play_cot], "cot", teacher)}
 flaky = lab.search(REFLEXION_SEARCH)
@@ -455,11 +454,12 @@ from functools import cache
 SAME = re.compile(r"([^.]+) and ([^.]+) are (the same|different)")
 YEARS = re.compile(r"(\d+) is (before|after) (\d+)")
 FACT = re.compile(r"The [\w ]+? of ([^.]+) is ([^.]+)\.")
+pages = lab.pages()
 
 
 @cache
 def on_a_page(name, value):
-    return name != value and any(name in p and value in p for p in search.passages)
+    return name != value and any(name in p and value in p for p in pages)
 
 
 # %% [markdown]
@@ -593,9 +593,9 @@ print(f"(means per HotpotQA episode; ReAct: {react_label}; the others: see the l
 # and were still solved.
 
 # %%
-from fireact_nb.analysis import read_outcomes
+from fireact_nb.study import open_dev
 
-good = [o for o in read_outcomes(shipped("dev_outcomes")) if o.method_mix == "reflexion"]
+good = [o for o in open_dev().rows if o.method_mix == "reflexion"]
 bad = written["hotpotqa", "reflexion"]
 for label, rows in (("a good tool, dev", good), ("a failing tool, train", bad)):
     reached = [r for r in rows if r.rounds >= 6]
@@ -607,10 +607,8 @@ for label, rows in (("a good tool, dev", good), ("a failing tool, train", bad)):
 # notebooks makes the same choice, and `lab.written` keeps its word:
 
 # %%
-from fireact_nb.artifacts import provenance
-
 print(f"{len(lab.written('reflexion', own=False).kept)} Reflexion trajectories to train on")
-print(f"(dev: {provenance('dev_outcomes')}; train: see the load cell)")
+print(f"(dev: {open_dev().origin.label}; train: see the load cell)")
 
 # %% [markdown]
 # This is a choice of ours, and it has a price: those trajectories show a bad tool. A student may
@@ -771,7 +769,7 @@ known = {t.id for t in before}
 new = [t for t in live if t.id not in known]
 if not quick:
     write_trajectories(mine, before + new)
-print(f"runs/02/teacher_react.jsonl: {len(before)} episodes before, {len(new)} new")
+print(f"{lab.runs.name}/02/teacher_react.jsonl: {len(before)} episodes before, {len(new)} new")
 print(f"enough to train on? {len(successes(before + new))} successes; 150 to 500 are wanted")
 
 # %% [markdown]
@@ -779,7 +777,7 @@ print(f"enough to train on? {len(successes(before + new))} successes; 150 to 500
 # not. Their load cells say which. A few dozen are too few to train on. For a large set, let the
 # teacher play for some minutes in a terminal:
 #
-#     fireact-nb generate --split train --count 1500 --out runs/teacher_react.jsonl
+#     fireact-nb generate --count 1500
 #
 # If you stop it, the same command goes on where it stopped: it keeps a journal, too.
 #

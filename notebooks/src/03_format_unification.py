@@ -54,8 +54,8 @@ from fireact_nb.lab import open_lab
 if quick:
     count_on = 40
 lab = open_lab(profile)
-search = lab.search()
-teacher = lab.teacher()
+print(lab)
+search, teacher = lab.search(), lab.teacher()
 found = lab.written("react", least=enough)  # your own, if there are so many
 react, react_label = found.kept, found.origin.label
 cot, reflexion = (lab.written(method, own=False).kept for method in ("cot", "reflexion"))
@@ -255,7 +255,7 @@ print("dataset_info.json:", json.dumps(read_json(folder / "dataset_info.json", d
 from dataclasses import fields
 
 from fireact_nb.agent.trajectory import parse_messages, parse_text, render_text
-from fireact_nb.study import TEACHER_PLAYS
+from fireact_nb.study.grid import TEACHER_PLAYS
 
 played = [lab.written(s.method, s.task, own=False).played for s in TEACHER_PLAYS]
 everything = [t for trajectories in played for t in trajectories]

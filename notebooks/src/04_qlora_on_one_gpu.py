@@ -52,11 +52,9 @@ quick = False  # smallest sizes, to see whether every cell runs
 # %%
 from dataclasses import replace
 
-from fireact_nb.analysis import read_outcomes
-from fireact_nb.artifacts import provenance, shipped
 from fireact_nb.lab import open_lab
 from fireact_nb.learning import mix
-from fireact_nb.study import open_study
+from fireact_nb.study import live, open_live, open_study
 
 if quick:
     train_on, epochs, test_on, check_on = 16, 1, 8, 8
@@ -65,9 +63,9 @@ student = lab.student
 written = lab.written("react", least=train_on + check_on)  # your own, if there are so many
 kept, group = written.kept, "hotpotqa react"
 study = open_study()
-live_rows = read_outcomes(shipped("live"))
+shipped_live = open_live()
 print(f"{lab}\n{len(kept)} right trajectories: {written.origin}")
-print(f"study: {study.origin}\nlive cells: {provenance('live')}")
+print(f"study: {study.origin}\nlive cells: {shipped_live.origin.label}")
 
 # %% [markdown]
 # ## 1. What LoRA trains
@@ -142,7 +140,7 @@ check("04.1", largest_rank)
 # %%
 import torch
 
-from fireact_nb.study import LIVE
+from fireact_nb.study.grid import LIVE
 
 lora = replace(LIVE, kind="lora", seed=seed, epochs=epochs)
 matrices = [m for m in network.model.modules() if isinstance(m, torch.nn.Linear)]
@@ -607,12 +605,12 @@ check("04.3", bytes_needed)
 # cell, so you can find out whether your run is the same experiment.
 
 # %%
-from fireact_nb.study import FULL_RATE
+from fireact_nb.study.grid import FULL_RATE
 
 recipes = {
-    "student, live qlora": replace(lora, kind="qlora"),
-    "student, live react": lora,  # LoRA: the standard of the study
-    "student, live full": replace(lora, kind="full", learning_rate=FULL_RATE),
+    live("qlora").name: replace(lora, kind="qlora"),
+    live("react").name: lora,  # LoRA: the standard of the study
+    live("full").name: replace(lora, kind="full", learning_rate=FULL_RATE),
 }
 
 # %% [markdown]
@@ -623,7 +621,7 @@ recipes = {
 # %%
 from fireact_nb.learning import forecast_training
 
-print(forecast_training(student, chosen, recipes["student, live qlora"]))
+print(forecast_training(student, chosen, recipes[live("qlora").name]))
 
 # %% [markdown]
 # Now the training, and the game. The student gets the bare question, without any example in its
@@ -664,15 +662,14 @@ with_alt(plot_loss(curves, "The student learns the teacher's turns", "training s
 
 # %%
 from fireact_nb.analysis import tolerance_band
-from fireact_nb.study import LIVE_COUNT
+from fireact_nb.study.grid import LIVE_COUNT
 
 same_cell = (train_on, epochs) == (LIVE_COUNT, LIVE.epochs)
 for label, (_, outcomes) in runs.items():
     got = sum(o.correct for o in outcomes) / len(outcomes)
-    rows = [o for o in live_rows if o.agent == label and o.condition == "normal"]
-    verdict = tolerance_band(rows, outcomes).compare(got)
+    verdict = tolerance_band(shipped_live.of(label), outcomes).compare(got)
     print(f"{label}: {verdict if same_cell else f'{got:.2f}, a smaller run: no band'}")
-print(f"(exact match, measured in this run; the band: {provenance('live')})")
+print(f"(exact match, measured in this run; the band: {shipped_live.origin.label})")
 
 # %% [markdown]
 # *Exact match* counts an answer only if it is the right one, apart from case, articles and
@@ -685,12 +682,11 @@ print(f"(exact match, measured in this run; the band: {provenance('live')})")
 # %%
 for label in recipes:
     scores = {}
-    for o in live_rows:
-        if o.agent == label and o.condition == "normal":
-            scores.setdefault(o.seed, []).append(o.correct)
+    for o in shipped_live.of(label):
+        scores.setdefault(o.seed, []).append(o.correct)
     words = "  ".join(f"{sum(marks) / len(marks):.2f}" for _, marks in sorted(scores.items()))
     print(f"{recipes[label].kind:<6} {words}")
-print(f"(exact match on 100 dev questions, a column for each seed; {provenance('live')})")
+print(f"(exact match on 100 dev questions, a column for each seed; {shipped_live.origin.label})")
 
 # %% [markdown]
 # Look along a line first, then down a column. If the numbers in one line differ as much as the

@@ -50,11 +50,10 @@ quick = False  # smallest sizes, to see whether every cell runs
 # own with the command that the cell prints, yours are taken.
 
 # %%
-from fireact_nb.agent import read_trajectories, successes
-from fireact_nb.analysis import read_outcomes
-from fireact_nb.artifacts import find_origin, provenance, shipped
+from fireact_nb.agent import successes
 from fireact_nb.lab import open_lab
-from fireact_nb.study import LIVE, LIVE_COUNT, MAIN, MIXES, NOISE, open_study, tuned
+from fireact_nb.study import MAIN, MIXES, NOISE, live, open_live, open_study, tuned
+from fireact_nb.study.grid import LIVE, LIVE_COUNT
 
 if quick:
     train_on, epochs, test_on, replay_on, stuck_on = 24, 1, 8, 8, 4
@@ -268,11 +267,11 @@ def play(adapter, questions, tool=search):
 
 
 # %%
-live = {}
+measured = {}
 for name, folder in folders.items():
     played = play(folder, dev[:test_on])
-    live[name] = outcomes_of(played, dev[:test_on], f"student, live {name}", lab.profile.student)
-    print(f"{name}: EM {accuracy(live[name])} on {test_on} dev questions, measured in this run")
+    measured[name] = outcomes_of(played, dev[:test_on], live(name).name, lab.profile.student)
+    print(f"{name}: EM {accuracy(measured[name])} on {test_on} dev questions, measured in this run")
 
 # %% [markdown]
 # Is that a good number? Numbers differ between seeds and machines. So we hold it against a
@@ -280,13 +279,11 @@ for name, folder in folders.items():
 # deviations to either side. A run outside the band is most likely not the same cell.
 
 # %%
-shipped_live = read_outcomes(shipped("live"))
-same = (train_on, epochs) == (LIVE_COUNT, LIVE.epochs) and react.origin.label.startswith("shipped")
-for name, rows in live.items():
-    agent = f"student, live {name}"
-    theirs = [o for o in shipped_live if o.agent == agent and o.condition == "normal"]
-    band = tolerance_band(theirs, rows)
-    print(f"{name}: {band.compare(accuracy(rows).value)}")
+shipped_live = open_live()
+same = (train_on, epochs) == (LIVE_COUNT, LIVE.epochs) and not react.origin.own
+for name, rows in measured.items():
+    theirs = shipped_live.of(live(name))
+    print(f"{name}: {tolerance_band(theirs, rows).compare(accuracy(rows).value)}")
     mean_rounds = [fmean(o.rounds for o in side) for side in (rows, theirs)]
     print("  mean rounds: {:.2f} here, {:.2f} shipped".format(*mean_rounds))
 print("the same cell as the shipped one" if same else "OTHER sizes or data: outside is no surprise")
@@ -448,12 +445,23 @@ with_alt(
 # The paper's Figure 5 tells two stories. In the first, the student trained on ReAct alone searches,
 # gets distracted and fails. The one that also saw CoT answers the same question in one round,
 # right. Do we find such a case? Two shipped students (500 ReAct, and 500 ReAct + 187 CoT) replay
-# dev questions now.
+# dev questions now. They play where the study was played, whichever profile you chose.
 
 # %%
-asked = dev[:replay_on]
-searcher = play(shipped(tuned(MAIN, "react").slug), asked)
-mixed = play(shipped(tuned(MAIN, "react+cot").slug), asked)
+from fireact_nb.study import load_student, open_dev, study_lab
+
+home = study_lab()
+
+
+def replay(agent, questions, tool=None):
+    """A shipped student of the study plays questions of the study's own world."""
+    tool = tool or home.search()
+    return generate(questions, bare, load_student(agent), tool, progress=False)
+
+
+# %%
+asked = home.questions("dev", replay_on)
+searcher, mixed = (replay(tuned(MAIN, name), asked) for name in ("react", "react+cot"))
 
 pairs = list(zip(searcher, mixed, strict=True))
 quick_pairs = [(s, m) for s, m in pairs if m.rounds == 1]
@@ -481,12 +489,14 @@ show_side_by_side(*(won or pairs)[0], titles=("trained on ReAct", "trained on Re
 # %%
 import re
 
+pages = home.pages()
+
 
 def facts_hold(thought):
     """Does a page name both sides of each 'The ... of X is Y'?"""
     said = re.findall(r"The [a-z ]+? of (.+?) is (.+?)\.", thought)
     return bool(said) and all(
-        any(who in page and what in page for page in search.passages) for who, what in said
+        any(who in page and what in page for page in pages) for who, what in said
     )
 
 
@@ -505,8 +515,9 @@ print(f"one round and right: {len(right)}; of these with true facts only: {len(t
 
 # %%
 splits = ("train", "dev", "test")
-kinds = {q.id: (q.type, q.head) for split in splits for q in lab.questions(split)}
-thought = read_trajectories(shipped("teacher_hotpotqa_cot"))  # failures included
+kinds = {q.id: (q.type, q.head) for split in splits for q in home.questions(split)}
+shipped_cot = home.written("cot", own=False)
+thought = shipped_cot.played  # failures included
 
 
 def by_facts(label, played, known):
@@ -533,19 +544,19 @@ for known in (True, False):
 # many possible answers.) It replays some of them now, both ways.
 
 # %%
-dev_origin = find_origin("dev_outcomes", "dev.csv.gz")
-marks = {(o.method_mix, o.question_id): o.correct for o in read_outcomes(dev_origin.path)}
-head = [q for q in dev if q.head]
+on_dev = open_dev()
+marks = {(o.method_mix, o.question_id): o.correct for o in on_dev.rows}
+head = [q for q in home.questions("dev") if q.head]
 knew = [q for q in head if marks["cot", q.id] > marks["react", q.id]]
 looked = [q for q in head if marks["cot", q.id] < marks["react", q.id]]
 print(f"{len(head)} head questions: right by CoT alone {len(knew)}, by ReAct alone {len(looked)}")
-print(f"({dev_origin.label})")
+print(f"({on_dev.origin.label})")
 
 # %%
-teacher = lab.teacher()
+teacher, tool = home.teacher(), home.search()
 few = sorted(knew, key=lambda q: q.type)[: 3 if quick else 12]
-by_react = generate(few, lab.prompt("react"), teacher, search, progress=False)
-by_cot = generate(few, lab.prompt("cot"), teacher, search, progress=False)
+by_react = generate(few, home.prompt("react"), teacher, tool, progress=False)
+by_cot = generate(few, home.prompt("cot"), teacher, tool, progress=False)
 both = list(zip(by_react, by_cot, strict=True))
 cases = [(r, c) for r, c in both if c.correct > r.correct and facts_hold(c.steps[0].text)]
 cases.sort(key=lambda pair: (kinds[pair[0].question_id], pair[0].rounds))
@@ -609,7 +620,7 @@ with_alt(
 
 # %%
 planned = MIXES["react+cot"]
-pools = {s.name: lab.written(s.method, own=False).kept for s in planned.sources}
+pools = {s.name: home.written(s.method, own=False).kept for s in planned.sources}
 paper_mix = mix(pools, planned.counts, seed)
 for kind, known in sorted(set(kinds.values()), reverse=True):
     in_mix = [t.rounds == 1 for t in paper_mix if kinds[t.question_id] == (kind, known)]
@@ -618,7 +629,7 @@ for kind, known in sorted(set(kinds.values()), reverse=True):
     sound = sum(facts_hold(t.steps[0].text) for t in passed)
     print(f"{kind}, {'head' if known else 'tail'}: {len(passed)} of {len(asked_for)} passed,")
     print(f"    {sound} of these with true facts; in the mix {fmean(in_mix):.0%} in one round")
-print(f"({provenance('teacher_hotpotqa_cot')})")
+print(f"({shipped_cot.origin.label})")
 
 # %% [markdown]
 # For comparisons the data are at fault. Half of the tail comparisons pass **by luck**, their facts
@@ -697,10 +708,10 @@ print(f"{sum(o.correct for o in late)} end right ({results.origin.label})")
 # teacher's sixth Thought. Here there is none: if the student reflects, it does so by itself.
 
 # %%
-failing = lab.search(NOISE[0], seed)
-hard = dev[:stuck_on]
-stuck = play(shipped(tuned(MAIN, "react").slug), hard, failing)
-reflecting = play(shipped(tuned(MAIN, "react+reflexion").slug), hard, failing)
+hard, failing = home.questions("dev", stuck_on), home.search(NOISE[0], seed)
+stuck, reflecting = (
+    replay(tuned(MAIN, name), hard, failing) for name in ("react", "react+reflexion")
+)
 
 
 # %%
@@ -749,11 +760,10 @@ show_side_by_side(
 # %%
 from fireact_nb.analysis import paired_difference
 
-noisy = [o for o in shipped_live if o.condition == "none 0.5"]
-by_mix = {m: [o for o in noisy if o.agent == f"student, live {m}"] for m in MIXES}
+by_mix = {name: shipped_live.of(live(name), condition=NOISE[0]) for name in MIXES}
 for other in ("react+cot", "react+reflexion", "all"):
     print(f"{other:<16} minus react: {paired_difference(by_mix['react'], by_mix[other])}")
-print(f"(difference in EM with the failing tool, {provenance('live')})")
+print(f"(difference in EM with the failing tool, {shipped_live.origin.label})")
 
 # %% [markdown]
 # If an interval includes zero, we cannot say whether the second method helps under this tool. If

@@ -53,10 +53,9 @@ quick = False  # smallest sizes, to see whether every cell runs
 
 # %%
 from fireact_nb.agent import NORMAL
-from fireact_nb.analysis import read_outcomes
-from fireact_nb.artifacts import provenance, shipped
 from fireact_nb.lab import open_lab
-from fireact_nb.study import LIVE, LIVE_COUNT, MULTI_TASK_COT, NOISE, SEEDS, STUDENTS, open_study
+from fireact_nb.study import NOISE, STUDENTS, live, load_student, open_live, open_study, study_lab
+from fireact_nb.study.grid import LIVE, LIVE_COUNT, MULTI_TASK_COT, SEEDS
 
 if quick:
     train_on, epochs, test_on, prompted_on, replay_on = 8, 1, 6, 3, 3
@@ -64,7 +63,6 @@ lab = open_lab(profile)
 search, dev = lab.search(), lab.questions("dev")
 results = open_study()
 pool = lab.written("react", least=train_on)  # your own, if there are so many
-from_shipped = pool.origin.label.startswith("shipped")
 print(f"{lab}\nstudy: {results.origin}\ncosts: {results.costs_origin}")
 print(f"trajectories: {pool.origin}")
 
@@ -460,7 +458,7 @@ from fireact_nb.learning import fine_tune, mix
 
 group = "hotpotqa react"
 chosen = mix({group: pool.kept}, {group: train_on}, seed, held_out=lab.held_out())
-masks = {"live react": "agent", "live mask all turns": "all turns", "live mask off": "off"}
+masks = {"react": "agent", "mask all turns": "all turns", "mask off": "off"}
 folders = {}
 for name in list(masks)[:cells]:
     recipe = replace(LIVE, epochs=epochs, seed=seed, mask=masks[name])
@@ -489,12 +487,12 @@ def play(adapter, questions, condition=NORMAL, prompt=bare):
     return generate(questions, prompt, chat, tool, Settings(seed=seed), progress=False)
 
 
-live = {}
+measured = {}
 for name, folder in folders.items():
-    for condition in (NORMAL, NOISE[0])[: 2 if name == "live react" else 1]:
+    for condition in (NORMAL, NOISE[0])[: 2 if name == "react" else 1]:
         played = play(folder, dev[:test_on], condition)
-        rows = outcomes_of(played, dev[:test_on], f"student, {name}", lab.profile.student)
-        live[name, condition] = rows
+        rows = outcomes_of(played, dev[:test_on], live(name).name, lab.profile.student)
+        measured[name, condition] = rows
         print(f"{name}, {condition}: EM {accuracy(rows)} of {test_on}, measured in this run")
 
 # %% [markdown]
@@ -505,12 +503,10 @@ for name, folder in folders.items():
 # %%
 from fireact_nb.analysis import tolerance_band
 
-shipped_live = read_outcomes(shipped("live"))
-same = (train_on, epochs) == (LIVE_COUNT, LIVE.epochs) and from_shipped
-for (name, condition), rows in live.items():
-    agent = f"student, {name}"
-    theirs = [o for o in shipped_live if o.agent == agent and o.condition == str(condition)]
-    band = tolerance_band(theirs, rows)
+shipped_live = open_live()
+same = (train_on, epochs) == (LIVE_COUNT, LIVE.epochs) and not pool.origin.own
+for (name, condition), rows in measured.items():
+    band = tolerance_band(shipped_live.of(live(name), condition=condition), rows)
     print(f"{name}, {condition}: {band.compare(accuracy(rows).value)}")
 print("the same cell as the shipped one" if same else "OTHER sizes or data: outside is no surprise")
 
@@ -523,7 +519,7 @@ print("the same cell as the shipped one" if same else "OTHER sizes or data: outs
 few = dev[:prompted_on]
 played = play(None, few, prompt=lab.prompt("react"))
 before = outcomes_of(played, few, "student, prompted", lab.profile.student)
-after = live["live react", NORMAL][:prompted_on]
+after = measured["react", NORMAL][:prompted_on]
 before = before[: len(after)]
 print(f"prompted {accuracy(before)}, trained {accuracy(after)}, {len(after)} dev questions")
 print(f"trained minus prompted: {paired_difference(before, after)}   (measured in this run)")
@@ -598,7 +594,7 @@ with_alt(
 # two sides, and a coin would get half.
 
 # %%
-kinds = {q.id: q.type for q in lab.questions("test")}
+kinds = {q.id: q.type for q in study_lab().questions("test")}
 for label, agent in pair.items():
     for kind in ("bridge", "comparison"):
         places = [place for place, q in enumerate(asked) if kinds[q] == kind]
@@ -672,8 +668,16 @@ check("06.4", losses_of)
 # %%
 from fireact_nb.analysis import show_side_by_side
 
-adapter = shipped(tuned(MAIN, "react").slug)
-replayed = {c: play(adapter, dev[:replay_on], c) for c in (NORMAL, *NOISE)}
+home = study_lab()  # where the study was played, whichever profile you chose
+again, chat = home.questions("dev", replay_on), load_student(tuned(MAIN, "react"))
+
+
+def replay(condition):
+    tool = home.search(condition, seed)
+    return generate(again, bare, chat, tool, Settings(seed=seed), progress=False)
+
+
+replayed = {condition: replay(condition) for condition in (NORMAL, *NOISE)}
 under_none, under_random = (replayed[condition] for condition in NOISE)
 kept = [t for t in under_none if t.correct and "None" in [s.observation for s in t.steps]]
 kept.sort(key=lambda t: (t.gold in ("yes", "no"), t.rounds))
@@ -692,10 +696,11 @@ show_side_by_side(left, right, titles=("None: it asks again", "random: it believ
 # %%
 from itertools import pairwise
 
+sound = home.search()
 for condition, played in zip(NOISE, (under_none, under_random), strict=True):
     noticed = []
     for step, after in (pair for t in played for pair in pairwise(t.steps)):
-        if step.turn.action == "search" and step.observation != search.search(step.turn.argument):
+        if step.turn.action == "search" and step.observation != sound.search(step.turn.argument):
             words = after.turn.thought
             noticed.append("Nothing came back" in words or "does not tell" in words)
     share = fmean(noticed or [0])
@@ -717,7 +722,7 @@ for condition, played in zip(NOISE, (under_none, under_random), strict=True):
 # question. Which two relations are chained in these two?
 
 # %%
-for question in lab.questions("test", 2, "bamboogle"):
+for question in home.questions("test", 2, "bamboogle"):
     print(question.question, "->", question.answer)
 for line in table.lines:
     if line.label.startswith("bamboogle"):
@@ -827,10 +832,10 @@ print(dict(counts))
 # %%
 import torch
 
-chat = lab.chat(shipped(tuned(MAIN, "multi-task + cot").slug), batch_size=128)
+chat = load_student(tuned(MAIN, "multi-task + cot"))
 for task in ("hotpotqa", "strategyqa", "mmlu"):
     chances = []
-    for question in lab.questions("dev", replay_on, task):
+    for question in home.questions("dev", replay_on, task):
         ask = [{"role": "user", "content": question.question}]
         text = chat.tokenizer.apply_chat_template(ask, add_generation_prompt=True, tokenize=False)
         ids = chat.tokenizer(text + "Thought:", return_tensors="pt", add_special_tokens=False)
@@ -852,9 +857,9 @@ for task in ("hotpotqa", "strategyqa", "mmlu"):
 # %%
 forced = replace(bare, cues={1: "I need the"})
 for task in ("mmlu", "hotpotqa"):
-    few = lab.questions("dev", replay_on, task)
+    few = home.questions("dev", replay_on, task)
     for label, prompt in (("its own first word", bare), ("'I need the'", forced)):
-        played = generate(few, prompt, chat, search, Settings(seed=seed), progress=False)
+        played = generate(few, prompt, chat, sound, Settings(seed=seed), progress=False)
         rounds = fmean(t.rounds for t in played)
         print(f"{task:<9} {label:<19} EM {accuracy(played)}, {rounds:.1f} rounds")
 print(f"({replay_on} dev questions each, measured in this run)")
@@ -888,10 +893,7 @@ from fireact_nb.study.tables import table_masks
 for line in table.lines:
     print(f"{line.label:<46}{line.ours}")
 standard = {s: results.of(tuned(MAIN, "react"), seed=s) for s in SEEDS}
-small = {}
-for o in shipped_live:
-    if o.condition == "normal":
-        small.setdefault(o.agent.removeprefix("student, live "), []).append(o)
+small = {name: shipped_live.of(live(name)) for name in ("react", "mask all turns", "mask off")}
 variants = {"mask all turns": "observations too", "mask off": "everything"}
 for variant, label in {**variants, "failures kept": "failures kept"}.items():
     other = results.of(tuned(MAIN, "react", variant))
@@ -900,7 +902,7 @@ for variant, label in {**variants, "failures kept": "failures kept"}.items():
     if variant in small:
         found = paired_difference(small["react"], small[variant])
         print(f"{label}, live, 5 seeds on each side:       {found}")
-print(f"({results.origin.label}; live: {provenance('live')})")
+print(f"({results.origin.label}; live: {shipped_live.origin.label})")
 
 # %% [markdown]
 # Three lessons:
@@ -916,10 +918,11 @@ print(f"({results.origin.label}; live: {provenance('live')})")
 # How bad was the unfiltered data, by the way?
 
 # %%
-everything = lab.written("react", own=False).played
+unfiltered = home.written("react", own=False)
+everything = unfiltered.played
 bad = sum(not t.correct for t in everything)
 print(f"{bad} of {len(everything)} unfiltered trajectories end wrong ({bad / len(everything):.0%})")
-print(f"({provenance('teacher_hotpotqa_react')}; in the paper's release 40 of 734, as reported)")
+print(f"({unfiltered.origin.label}; in the paper's release 40 of 734, as reported)")
 
 # %% [markdown]
 # ## 11. What still goes wrong
@@ -932,8 +935,8 @@ print(f"({provenance('teacher_hotpotqa_react')}; in the paper's release 40 of 73
 # %%
 from fireact_nb.analysis.figures import plot_bars
 
-asked_of = {q.id: q for q in (*lab.questions("test"), *dev)}
-pages = "\n".join(search.passages)
+asked_of = {q.id: q for split in ("test", "dev") for q in home.questions(split)}
+pages = "\n".join(home.pages())
 FAULTS = ("right", "the other side", "another page's", "no such thing", "no answer")
 
 

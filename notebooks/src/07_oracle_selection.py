@@ -50,13 +50,13 @@ quick = False  # smallest sizes, to see whether every cell runs
 # %%
 from fireact_nb.analysis import read_outcomes
 from fireact_nb.lab import open_lab
-from fireact_nb.study import open_study
+from fireact_nb.study import open_study, study_lab
 
 if quick:
     splits = 4
 lab = open_lab(profile)
 results = open_study()
-questions = {q.id: q for q in lab.questions("test")}
+questions = {q.id: q for q in study_lab().questions("test")}
 print(f"{lab}\nstudy: {results.origin}")
 
 # %% [markdown]

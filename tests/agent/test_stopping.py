@@ -173,6 +173,7 @@ INTERRUPTED = """
     """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGINT to one process")
 @pytest.mark.parametrize("hangs", [False, True])
 def test_an_interrupt_from_the_keyboard_ends_the_run_and_the_process(hangs: bool) -> None:

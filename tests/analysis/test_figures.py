@@ -175,6 +175,7 @@ def test_nothing_is_cut_off_or_transparent_and_text_is_dark_on_light(name):
     assert len(picture.png) < 60_000
 
 
+@pytest.mark.slow
 def test_a_dark_style_sheet_changes_nothing():
     import matplotlib
     import matplotlib.style
@@ -481,6 +482,7 @@ intervals = (
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(st.lists(st.one_of(shares, intervals), min_size=1, max_size=4))
 def test_whiskers_are_right_and_within_the_axes_for_any_numbers(values):

@@ -18,6 +18,8 @@ from fireact_nb.analysis import markup
 from fireact_nb.artifacts import ROOT
 from fireact_nb.course import series
 
+pytestmark = pytest.mark.slow  # whole builds and whole trainings
+
 BOOK = series.NOTEBOOKS / "book"
 PAGES = ["README", "GLOSSARY", "INSTRUCTOR"]
 

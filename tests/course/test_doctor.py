@@ -72,6 +72,7 @@ def test_each_line_begins_with_a_mark_and_a_word() -> None:
     assert doctor.render(findings[:1]).endswith("The series can run here.")
 
 
+@pytest.mark.slow
 def test_this_machine_has_no_problem(path: Path) -> None:
     findings = doctor.examine([*quick(), lambda: doctor.check_time(path, lambda: 4.0)])
     assert [f for f in findings if f.level == "problem"] == []

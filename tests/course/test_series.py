@@ -90,7 +90,7 @@ def test_every_notebook_opens_the_same_way(source: Path) -> None:
     assert "measured" in times and ("T4" in times or "GPU" in times), "whose time is it?"
     assert "no key" in first and "no money" in first
     bootstrap = series.read_source(SOURCES[0]).cells[1].source
-    assert bootstrap in rest[0] and len(rest[0].splitlines()) <= 10
+    assert bootstrap in rest[0]  # how long it may be: test_first_cell
     parameters = series.read_source(source).cells[2]
     assert "parameters" in parameters.metadata.tags
     for name in ("profile = ", "seed = ", "quick = False"):

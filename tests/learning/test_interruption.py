@@ -22,6 +22,8 @@ KILLED = """
 import sys
 from books import BOOKS, LONG
 from fireact_nb.learning.training import fine_tune
+
+pytestmark = pytest.mark.slow  # whole builds and whole trainings
 fine_tune(sys.argv[1], BOOKS, sys.argv[2], LONG, progress=False)
 """
 

@@ -121,7 +121,8 @@ def test_the_tables_are_made_of_the_shipped_outcomes_and_costs(tmp_path):
     for name in ("study", "study_costs", "study_tables"):
         LINKS[name].make(study, shipped(name))
     kept = read_outcomes(tmp_path / "study.csv.gz")
-    assert kept == [replace(row, seconds=round(row.seconds, 3)) for row in rows]
+    note = "shipped, fireact-nb artifacts study"
+    assert kept == [replace(row, seconds=round(row.seconds, 3), provenance=note) for row in rows]
     text = (tmp_path / "study.md").read_text("utf-8")
     assert text == render_tables(study_tables(kept, costs), provenance("study"))
     assert "4,321 weights trained" in text

@@ -181,7 +181,7 @@ def test_a_play_is_a_file_and_is_not_played_again(bench):
         "hotpotqa react", 4, "hotpotqa", "test",
     )  # fmt: skip
     assert row.correct == (QUESTIONS[0].answer == "colour 0")
-    assert "shipped" in row.provenance
+    assert row.provenance == "measured in this run"
 
 
 def test_each_task_split_condition_and_temperature_is_a_play_of_its_own(bench):

@@ -137,6 +137,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*.*")}
 
 
+@pytest.mark.slow
 def test_world_and_tokenizer_are_the_shipped_bytes(tmp_path):
     write_world(tmp_path / "world")
     write_world(tmp_path / "again")
@@ -145,6 +146,7 @@ def test_world_and_tokenizer_are_the_shipped_bytes(tmp_path):
     assert files(tmp_path / "tokenizer") == files(DATA / "tokenizer")
 
 
+@pytest.mark.slow
 def test_another_hash_seed_writes_the_same_bytes(tmp_path):
     program = (
         "import sys; from pathlib import Path; p = Path(sys.argv[1]); "
@@ -361,6 +363,7 @@ def test_head_means_that_all_pages_are_head_pages(world, puzzles, task):
 SHOWN = {"hotpotqa": 300, "strategyqa": 60, "mmlu": 60}  # "pretrain" puzzles, at the least
 
 
+@pytest.mark.slow
 def test_no_question_of_a_split_is_in_the_text(puzzles, rows):
     messages = {text for document in rows for text in contents(document)}
     lines = {asked(line.strip()) for text in messages for line in text.splitlines()}
