@@ -19,8 +19,7 @@ def measure_memory(
 
     Weights with the scales and tables of quantised ones; gradients; AdamW's two moments;
     activations: what the forward pass keeps for the backward pass, each storage once, weights
-    apart. On a GPU also "peak", the most its allocator held. Nothing is saved. The step is the
-    plain one, with logits for every token; `fine_tune` keeps fewer, and so never needs more.
+    apart. On a GPU also "peak", the most its allocator held. Nothing is saved.
     """
     import torch
 

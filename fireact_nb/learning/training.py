@@ -29,7 +29,6 @@ from .placing import (
     room_in,
 )  # fmt: skip
 from .recipe import Recipe, prepare
-from .shortcuts import fold_lora, labelled_loss, only_labelled
 
 
 @dataclass(frozen=True)
@@ -113,14 +112,6 @@ def _check(
     check_folder(folder, model)
 
 
-def _ready(model: str | Path, recipe: Recipe) -> tuple[Any, Any]:
-    """The network as it is trained, and its tokenizer."""
-    network, tokenizer = prepare(model, recipe)
-    if recipe.kind != "full":
-        fold_lora(network)
-    return network, tokenizer
-
-
 def _prepare(
     model: str | Path,
     trajectories: Sequence[Trajectory],
@@ -133,7 +124,7 @@ def _prepare(
     from transformers import set_seed
 
     set_seed(recipe.seed)  # an adapter's first matrices are drawn
-    network, tokenizer = _ready(model, recipe)
+    network, tokenizer = prepare(model, recipe)
     examples = _encode_all(trajectories, tokenizer, recipe)
     if progress:
         print(_forecast(network, examples, model, recipe))
@@ -155,12 +146,9 @@ def _train(job: _Job, progress: bool) -> Any:
     recipe = job.recipe
     run = content_key(recipe.to_dict(), job.base, job.examples)
     device, dtype = choose_device()
-    # A CPU takes a batch in two parts: less to pad, and more of a part stays in its cache.
-    parts = 2 if device == "cpu" and recipe.batch_size % 2 == 0 else 1
     arguments = TrainingArguments(
         output_dir=str(job.folder / "checkpoints"),
-        per_device_train_batch_size=recipe.batch_size // parts,
-        gradient_accumulation_steps=parts,
+        per_device_train_batch_size=recipe.batch_size,
         num_train_epochs=recipe.epochs,
         learning_rate=recipe.learning_rate,
         lr_scheduler_type="cosine",
@@ -184,24 +172,16 @@ def _train(job: _Job, progress: bool) -> Any:
         args=arguments,
         train_dataset=features(job.examples),
         data_collator=make_collator(job.tokenizer),
-        compute_loss_func=labelled_loss,
     )
     trainer.train(resume_from_checkpoint=find_checkpoint(job.folder, run))
     return trainer
 
 
 def _trainer() -> type[Any]:
-    """transformers' Trainer with a step that leaves out what no label asks for."""
+    """transformers' Trainer, quiet, that keeps the loss of every step and finds room first."""
     from transformers import Trainer
 
     class OurTrainer(Trainer):
-        def compute_loss(self, model: Any, inputs: Any, *args: Any, **options: Any) -> Any:
-            # Rows are padded on the right, where causal attention looks at no padding anyway, and
-            # without a mask it skips the half that it must not see.
-            inputs.pop("attention_mask", None)
-            with only_labelled(self.accelerator.unwrap_model(model), inputs["labels"]):
-                return super().compute_loss(model, inputs, *args, **options)
-
         def log(self, logs: dict[str, float], *args: Any, **options: Any) -> None:
             # Into the state alone, not under the bar at every step.
             self.state.log_history.append({**logs, "step": self.state.global_step})
@@ -265,7 +245,7 @@ def forecast_training(
 ) -> TrainingForecast:
     """What `fine_tune` will take, before it starts: loads the model and times one step."""
     recipe = recipe or Recipe()
-    network, tokenizer = _ready(model, recipe)
+    network, tokenizer = prepare(model, recipe)
     return _forecast(network, _encode_all(trajectories, tokenizer, recipe), model, recipe)
 
 

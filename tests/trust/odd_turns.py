@@ -511,7 +511,7 @@ HELD_OUT = [
     (T + 'Action: {"name":"search","args":{"query":"Rain \\"2\\""}}', 'search[Rain "2"]'),
     (
         T + '{"tool_calls": [{"id": "c1", '
-        '"type": "function", "function": {"name": "search", '
+        '"type": "function", "function": {"name": "search", '  # noqa: E501
         '"arguments": "{\\"query\\": \\"Rain\\"}"}}]}',
         "search[Rain]",
     ),
