@@ -18,12 +18,11 @@ from fireact_nb.errors import FireActError
 from fireact_nb.learning.training import fine_tune
 from fireact_nb.models.weights import load_model
 
+pytestmark = pytest.mark.slow  # whole trainings
 KILLED = """
 import sys
 from books import BOOKS, LONG
 from fireact_nb.learning.training import fine_tune
-
-pytestmark = pytest.mark.slow  # whole builds and whole trainings
 fine_tune(sys.argv[1], BOOKS, sys.argv[2], LONG, progress=False)
 """
 
