@@ -65,8 +65,7 @@ def play(
     row), context full, refused, or failed (the model or the tool could not be reached).
     """
     messages = prompt.ask(question.question)
-    steps: list[Step] = []
-    replies: list[Reply] = []
+    steps, replies = list[Step](), list[Reply]()
     state, answer, unread = "out of rounds", None, 0
     for number in range(1, 2 if prompt.one_turn else settings.max_rounds + 1):
         reply = yield _request(messages, prompt.cues.get(number), settings)
@@ -76,12 +75,11 @@ def play(
             break
         said = without_controls(reply.text)
         if prompt.one_turn:
-            answer = read_answer(said)
             steps.append(Step(_visible(said)))
+            answer = read_answer(said)
             state = "malformed" if answer is None else "finished"
             break
-        turn = parse_turn(said)
-        text = said[: turn.end].strip()
+        text = said[: (turn := parse_turn(said)).end].strip()
         if turn.action == "finish":
             steps.append(Step(text))
             state, answer = "finished", turn.argument
@@ -91,8 +89,8 @@ def play(
             steps.append(Step(text))
             state = "malformed"
             break
-        salt = f"{question.id}/{settings.seed}/{settings.sample}/{number}"
-        observation = _observe(turn, search, salt, settings.max_observation)
+        occasion = f"{question.id}/{settings.seed}/{settings.sample}/{number}"
+        observation = _observe(turn, search, occasion, settings.max_observation)
         steps.append(Step(text, observation))
         if observation is None:
             state = "failed"

@@ -148,7 +148,7 @@ def _is_local(model: str | Path) -> bool:
             return False
         raise FireActError(
             f"There is no model folder {model}. Check the path; `git checkout data` restores the "
-            "shipped ones. (A model of the Hugging Face hub has two names: owner/model.)"
+            "shipped ones. A model of the Hugging Face hub has two names: owner/model."
         )
     if (folder / "adapter_config.json").exists():  # transformers would go and find its base
         raise FireActError(
