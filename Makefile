@@ -16,7 +16,7 @@ STAMP := $(VENV)/.installed
 IN_VENV := PATH="$(BIN):$$PATH"
 OFFLINE := HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_DATASETS_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: help run smoke check test lab book wheelhouse study artifacts clean
+.PHONY: help run smoke check test trust lab book wheelhouse study artifacts clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -45,6 +45,9 @@ test: $(STAMP) ## ruff, mypy and every test, network blocked
 	"$(BIN)/python" -m ruff check .
 	"$(BIN)/python" -m mypy
 	$(IN_VENV) $(OFFLINE) "$(BIN)/python" -m pytest
+
+trust: $(STAMP) ## the long forms: kills, damage, faults, odd input; half an hour
+	$(IN_VENV) $(OFFLINE) FIREACT_TRUST=1 "$(BIN)/python" -m pytest tests/trust tests/agent
 
 lab: $(STAMP) ## open the notebooks in JupyterLab
 	$(IN_VENV) "$(BIN)/python" -m jupyterlab notebooks/

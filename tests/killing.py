@@ -2,7 +2,7 @@
 
 The run is a script of its own, started as `python script journal asked result`. It wraps its model
 in `Recorded(chat, asked)`, plays with a `Journal(journal)`, and writes its trajectories to `result`
-by `write_trajectories`. Any model will do, a real one too: see SCRIPT in test_rollouts.py.
+by `write_trajectories`. Any model will do, a real one too.
 """
 
 from __future__ import annotations
@@ -23,6 +23,26 @@ from fireact_nb.agent.trajectory import Trajectory, read_trajectories
 from fireact_nb.files import content_key
 
 TESTS = Path(__file__).parent
+
+# Put a chat in place of CHAT.
+SCRIPT = """
+import sys
+from doubles import QUESTIONS, Dice, Pages
+from killing import Recorded
+from fireact_nb.agent.trajectory import write_trajectories
+from fireact_nb.agent.rollouts import generate
+from fireact_nb.agent.journal import Journal
+from fireact_nb.agent.prompting import Prompt
+from fireact_nb.models.api import OpenAIChat
+
+record, asked, result = sys.argv[1:]
+chat = Recorded(CHAT, asked)
+with Journal(record) as journal:
+    trajectories = generate(
+        QUESTIONS, Prompt("react", "test"), chat, Pages(), journal=journal, progress=False
+    )
+write_trajectories(result, trajectories)
+"""
 
 
 class Recorded:
@@ -51,7 +71,10 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a run that was killed. `again` counts calls killed before their record."""
+    """What became of a run that was killed. `again` counts calls killed before their record.
+
+    `replayed` tells whether its journal's calls alone give the same file, byte for byte.
+    """
 
     kills: int
     trajectories: int
@@ -60,11 +83,13 @@ class Outcome:
     repeated: int
     again: int
     different: int
+    replayed: bool
 
     def __str__(self) -> str:
         return (
             f"{self.kills} kills, {self.trajectories} trajectories, {self.calls} calls: "
             f"lost={self.lost} repeated={self.repeated} different={self.different} "
+            f"replayed={self.replayed} "
             f"(asked again because killed before they were recorded: {self.again})"
         )
 
@@ -95,11 +120,11 @@ def kill_and_resume(tmp_path: Path, script: Path, kills: int, seed: int) -> Outc
         if moment is None:
             _finish(run)
         else:
-            while not (journal.exists() and journal.stat().st_size >= moment):
+            while _size(journal) < moment:
                 if run.poll() is not None:
                     raise AssertionError(f"the run ended before its kill: {run.communicate()[1]}")
                 time.sleep(0.001)
-            time.sleep(rng.uniform(0, pause))
+            time.sleep(rng.choice((0.0, rng.uniform(0, pause))))  # aimed at a record, or anywhere
             run.send_signal(signal.SIGKILL)
             run.communicate()
             held.append(_records(journal, "trajectory"))
@@ -120,7 +145,23 @@ def kill_and_resume(tmp_path: Path, script: Path, kills: int, seed: int) -> Outc
     calls = _records(journal, "call")
     assert calls.keys() <= set(keys), "Recorded does not build keys as generate does"
     again = len(keys) - len(set(keys))
-    return Outcome(kills, len(final), len(calls), lost, repeated, again, different)
+    replayed = _replays(script, journal, result)
+    return Outcome(kills, len(final), len(calls), lost, repeated, again, different, replayed)
+
+
+def _replays(script: Path, journal: Path, result: Path) -> bool:
+    """Whether the calls of a journal give its run's result again, `seconds` too, without a call."""
+    other = [result.with_name(f"replayed.{end}") for end in ("journal", "asked", "result")]
+    lines = journal.read_text("utf-8").splitlines(keepends=True)
+    other[0].write_text("".join(s for s in lines if '", "kind": "call"' in s), encoding="utf-8")
+    _finish(_start(script, other))
+    asked = other[1].read_text() if other[1].exists() else ""
+    return not asked and other[2].read_bytes() == result.read_bytes()
+
+
+def _size(journal: Path) -> int:
+    """Bytes of records, without the zeros by which a journal tries how much room it has."""
+    return len(journal.read_bytes().rstrip(b"\0")) if journal.exists() else 0
 
 
 def _start(script: Path, paths: Sequence[Path]) -> subprocess.Popen[str]:

@@ -156,11 +156,14 @@ def test_a_notebook_names_no_world(source: Path) -> None:
         assert word not in text, f"{source.name} has {word}: ask the lab, or the study"
 
 
-def test_threads_are_made_in_two_rooms_alone() -> None:
-    """The driver of episodes owns threads and the stop; the server has one that uses its model."""
+def test_threads_are_made_in_three_rooms_alone() -> None:
+    """The driver of episodes owns threads and the stop; the server has one that uses its model.
+
+    A remote search that hangs is left behind in one of its own.
+    """
     made = {
         room
         for room, path in rooms().items()
         if re.search(r"\b(Thread|ThreadPoolExecutor)\(", path.read_text(encoding="utf-8"))
     }
-    assert made == {"agent.rollouts", "models.server"}
+    assert made == {"agent.asking", "agent.rollouts", "models.server"}

@@ -10,7 +10,15 @@ from dataclasses import asdict, dataclass
 from threading import Event
 from typing import Any, Literal, Protocol
 
+from ..errors import FireActError
 from .trajectory import Message
+
+
+class Exhausted(FireActError):
+    """What still failed after the last try, and may go well another day.
+
+    It ends the episode as "failed", not the run.
+    """
 
 
 @dataclass(frozen=True)
@@ -41,13 +49,14 @@ class Request:
 class Reply:
     """What a model answered: `text` with the request's prefix and without any stop string.
 
-    `seconds` is the time of the attempt that was answered; tokens are 0 if the server names none.
+    `seconds` is the time of the attempt that was answered; tokens are estimated if the server
+    names none. "failed" is what a driver puts in place of a reply that could not be had.
     """
 
     text: str
     prompt_tokens: int
     completion_tokens: int
-    finish_reason: Literal["stop", "length", "context full", "refused"]
+    finish_reason: Literal["stop", "length", "context full", "refused", "failed"]
     seconds: float
     usd: float = 0.0
 
@@ -77,8 +86,9 @@ class Chat(Protocol):
 
     `reply` answers one batch in the caller's thread, in order, and calls `done(place, reply)` as
     soon as each reply is there. Once `stop` is set it begins nothing more and raises
-    CancelledError. `batch_size` is how many requests a local model likes to be handed at once; all
-    others may be asked from as many threads.
+    CancelledError; a request that fails however often it is tried raises Exhausted. `batch_size` is
+    how many requests a local model likes to be handed at once; all others may be asked from as many
+    threads.
     """
 
     name: str

@@ -10,22 +10,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from .chat import Reply, Request
+from .chat import Exhausted, Reply, Request
+from .observations import (
+    MAX_OBSERVATION,
+    clean_observation,
+    find_observation,
+    level,
+    without_controls,
+)
 from .prompting import Prompt
+from .reading import Turn, parse_turn
 from .search import Search
 from .tasks import Question, score
-from .trajectory import (
-    OBSERVATION,
-    Message,
-    Step,
-    Trajectory,
-    Turn,
-    clean_observation,
-    cut_turn,
-    parse_turn,
-)
+from .trajectory import OBSERVATION, Message, Step, Trajectory
 
 MAX_ROUNDS = 11  # paper, section 4
 _ANSWER = re.compile(r"^[ \t]*Answer[ \t]*:[ \t]*(.*)$", re.MULTILINE)
@@ -33,13 +33,24 @@ _ANSWER = re.compile(r"^[ \t]*Answer[ \t]*:[ \t]*(.*)$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Settings:
-    """How an episode is decoded and when it stops. `max_tokens` is per turn."""
+    """How an episode is decoded and when it stops. `max_tokens` is per turn.
+
+    Of an observation longer than `max_observation` characters the end is cut off, visibly.
+    """
 
     temperature: float = 0.0
     max_tokens: int = 96
     max_rounds: int = MAX_ROUNDS
     seed: int = 0
     sample: int = 0
+    max_observation: int = MAX_OBSERVATION
+
+    def to_dict(self) -> dict[str, Any]:
+        """What a journal's key is made of: as before `max_observation` was, where it is default."""
+        fields = asdict(self)
+        if self.max_observation == MAX_OBSERVATION:
+            del fields["max_observation"]
+        return fields
 
 
 Episode = Generator[Request, Reply, Trajectory]
@@ -51,25 +62,24 @@ def play(
     """Play one episode; the generator's return value is the trajectory.
 
     Always ends in a named state: finished, out of rounds, malformed (two unreadable turns in a
-    row), context full or refused. "failed" is left to drivers.
+    row), context full, refused, or failed (the model or the tool could not be reached).
     """
     messages = prompt.ask(question.question)
-    steps: list[Step] = []
-    replies: list[Reply] = []
+    steps, replies = list[Step](), list[Reply]()
     state, answer, unread = "out of rounds", None, 0
     for number in range(1, 2 if prompt.one_turn else settings.max_rounds + 1):
         reply = yield _request(messages, prompt.cues.get(number), settings)
         replies.append(reply)
-        if reply.finish_reason in ("context full", "refused"):
+        if reply.finish_reason in ("context full", "refused", "failed"):
             state = reply.finish_reason
             break
+        said = without_controls(reply.text)
         if prompt.one_turn:
-            answer = read_answer(reply.text)
-            steps.append(Step(_visible(reply.text)))
+            steps.append(Step(_visible(said)))
+            answer = read_answer(said)
             state = "malformed" if answer is None else "finished"
             break
-        turn = parse_turn(reply.text)
-        text = cut_turn(reply.text)
+        text = said[: (turn := parse_turn(said)).end].strip()
         if turn.action == "finish":
             steps.append(Step(text))
             state, answer = "finished", turn.argument
@@ -79,9 +89,12 @@ def play(
             steps.append(Step(text))
             state = "malformed"
             break
-        salt = f"{question.id}/{settings.seed}/{settings.sample}/{number}"
-        observation = _observe(turn, search, salt)
+        occasion = f"{question.id}/{settings.seed}/{settings.sample}/{number}"
+        observation = _observe(turn, search, occasion, settings.max_observation)
         steps.append(Step(text, observation))
+        if observation is None:
+            state = "failed"
+            break
         messages.append({"role": "assistant", "content": text})
         messages.append({"role": "user", "content": OBSERVATION + observation})
     return Trajectory(
@@ -117,19 +130,22 @@ def _request(messages: list[Message], cue: str | None, settings: Settings) -> Re
     )
 
 
-def _observe(turn: Turn, search: Search, salt: str) -> str:
-    """What the tool answers; a turn without an action is told what is wrong with it."""
+def _observe(turn: Turn, search: Search, salt: str, limit: int) -> str | None:
+    """What the tool answers, None if it could not be reached; what is wrong with an odd turn."""
     if turn.action == "search":
-        return clean_observation(search.search(turn.argument, salt))
+        try:
+            return clean_observation(search.search(turn.argument, salt), limit)
+        except Exhausted:
+            return None
     return f"Not understood: {turn.problem}. Write Action: search[...] or finish[...]."
 
 
 def read_answer(text: str) -> str | None:
     """The answer of an IO or CoT reply: what follows the last "Answer:"; None if there is none."""
-    found = _ANSWER.findall(_visible(text))
+    found = _ANSWER.findall(level(_visible(text)))
     return found[-1].strip() or None if found else None
 
 
 def _visible(text: str) -> str:
     """A one-turn reply up to an invented Observation."""
-    return re.split(r"^\s*Observation\b", text, maxsplit=1, flags=re.MULTILINE)[0].strip()
+    return text[: find_observation(level(text))].strip()

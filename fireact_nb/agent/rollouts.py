@@ -7,16 +7,16 @@ and the tool are handed in.
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import CancelledError
 from contextlib import closing
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import dataclass
+from itertools import islice
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 
-from ..errors import FireActError
 from ..files import content_key
+from .asking import Budget, Desk, GuardedSearch
 from .chat import Chat, Reply, Request, Stop
 from .episode import Episode, Settings, play
 from .journal import Journal
@@ -28,9 +28,9 @@ from .trajectory import Trajectory
 # Seconds in which calls under way may still come back when a run stops: they are paid for.
 GRACE = 1.0
 
-# A place in the list of questions, and what is played or was played for it.
-Game = tuple[int, Episode]
-Ended = tuple[int, Trajectory]
+# The key of a trajectory, and what is played or was played for it.
+Game = tuple[str, Episode]
+Ended = tuple[str, Trajectory]
 
 
 @dataclass(frozen=True)
@@ -86,103 +86,103 @@ def generate(
 ) -> list[Trajectory]:
     """Play every question once; trajectories come back in the order of the questions.
 
-    With a journal, every reply and every finished trajectory is durable before it is used: a killed
-    run called again finishes what is missing, asks nothing twice and gives the same result.
-    `max_usd` caps this call's spending: past it no new call is made and a FireActError says how
-    much is done (raise the cap and call again to go on).
+    With a journal, every reply, every answer of a search tool that is `remote`, and every finished
+    trajectory is durable before it is used: a killed run called again finishes what is missing,
+    asks nothing twice and gives the same result. A question whose model or tool still failed after
+    the last try ends as "failed", with a warning, and is tried again by the next call; several such
+    in a row end the run. `max_usd` caps this call's spending: past it no new call is made and a
+    FireActError says how much is done (raise the cap and call again to go on).
     """
-    settings = settings or Settings()
+    settings, stop = settings or Settings(), Stop()
+    desk = Desk(chat, journal, Budget(max_usd, getattr(chat, "prices", None)), stop)
+    tool = GuardedSearch(search, journal, stop) if getattr(search, "remote", False) else search
     keys = [_trajectory_key(q, prompt, chat, search, settings) for q in questions]
-    results: dict[int, Trajectory] = {}
-    if journal is not None:
-        for place, key in enumerate(keys):
-            if (known := journal.get(key, "trajectory")) is not None:
-                results[place] = Trajectory.from_dict(known)
-    missing = [i for i in range(len(questions)) if i not in results]
-    games = [(i, play(questions[i], prompt, search, settings, chat.name)) for i in missing]
+    results: dict[str, Trajectory] = {}
+    missing: dict[str, Question] = {}  # a question that is there twice is played once
+    for key, question in zip(keys, questions, strict=True):
+        known = journal.get(key, "trajectory") if journal is not None else None
+        if known is None:
+            missing[key] = question
+        else:
+            results[key] = Trajectory.from_dict(known)
+    # Made as they are begun: ten thousand that wait would slow every collection of garbage.
+    games = ((k, play(q, prompt, tool, settings, chat.name)) for k, q in missing.items())
     drive = _drive_batches if chat.endpoint == "local" else _drive_threads
     # An interrupt in here must close the driver, or its threads would go on asking unseen.
-    with closing(drive(games, chat, journal, Budget(max_usd))) as ended:
-        for place, trajectory in _show(ended, len(games), progress, prompt):
-            results[place] = trajectory
-            if journal is not None:
-                journal.put(keys[place], trajectory.to_dict(), "trajectory")
-    return [results[i] for i in range(len(questions))]
+    with closing(drive(games, len(missing), desk)) as ended:
+        for key, trajectory in _show(ended, len(missing), progress, prompt):
+            results[key] = trajectory
+            if journal is not None and trajectory.state != "failed":
+                # Not waited for: the calls it follows from are on the disk.
+                journal.write(key, trajectory.to_dict(), "trajectory")
+    if journal is not None:
+        journal.flush()
+    _tell_failures(results, desk, tool)
+    return [results[key] for key in keys]
 
 
-class Budget:
-    """What this run has spent, in US dollars, against its cap (None: no cap)."""
-
-    def __init__(self, cap: float | None) -> None:
-        self.cap, self.spent = cap, 0.0
-        self._lock = Lock()
-
-    def pay(self, usd: float) -> None:
-        with self._lock:  # episodes pay from many threads
-            self.spent += usd
-
-    def check(self) -> None:
-        if self.cap is not None and self.spent >= self.cap:
-            raise FireActError(
-                f"The budget of ${self.cap:.2f} is spent (${self.spent:.4f} in this run). "
-                "What a journal holds is not paid again: call again with a higher max_usd to go on."
-            )
+def _tell_failures(results: dict[str, Trajectory], desk: Desk, tool: Search) -> None:
+    """Warn of questions that failed; where all did, there is no result but the reason."""
+    failed = sum(t.state == "failed" for t in results.values())
+    reason = desk.patience.last or (tool.patience.last if isinstance(tool, GuardedSearch) else None)
+    if reason is None:
+        return
+    if failed == len(results):
+        raise reason
+    warnings.warn(
+        f"{failed} of {len(results)} questions ended as failed; the last reason: {reason} Call "
+        "again to try them once more.",
+        stacklevel=3,
+    )
 
 
-def _drive_batches(
-    games: Sequence[Game], chat: Chat, journal: Journal | None, budget: Budget
-) -> Generator[Ended, None, None]:
+def _drive_batches(games: Iterator[Game], count: int, desk: Desk) -> Generator[Ended, None, None]:
     """Keep `chat.batch_size` episodes in step: a batched call for all of them, again and again."""
-    # Nobody sets this stop: an error or an interrupt arises in this very thread.
-    ask = partial(_ask, chat, journal, budget, Stop())
-    waiting = list(reversed(games))
-    active: list[tuple[int, Episode, Request]] = []
-    while waiting or active:
-        while waiting and len(active) < chat.batch_size:
-            place, game = waiting.pop()
-            active.append((place, game, next(game)))
-        replies = ask([request for _, _, request in active])
-        going: list[tuple[int, Episode, Request]] = []
-        for (place, game, _), reply in zip(active, replies, strict=True):
+    # Nobody sets the stop: an error or an interrupt arises in this very thread.
+    active: list[tuple[str, Episode, Request]] = []
+    while count:
+        free = desk.chat.batch_size - len(active)
+        active += ((key, game, next(game)) for key, game in islice(games, free))
+        replies = desk.ask([request for _, _, request in active])
+        going: list[tuple[str, Episode, Request]] = []
+        for (key, game, _), reply in zip(active, replies, strict=True):
             try:
-                going.append((place, game, game.send(reply)))
+                going.append((key, game, game.send(reply)))
             except StopIteration as end:
-                yield place, end.value
+                count -= 1
+                yield key, end.value
         active = going
 
 
-def _drive_threads(
-    games: Sequence[Game], chat: Chat, journal: Journal | None, budget: Budget
-) -> Generator[Ended, None, None]:
+def _drive_threads(games: Iterator[Game], count: int, desk: Desk) -> Generator[Ended, None, None]:
     """Let episodes run free: none waits for another's round. The first error ends all of them.
 
-    The only threads of the package that ask a model are made here, and so is the one event that
-    ends their waits: an error in one episode must wake those that wait out a server's 429.
+    The only threads of the package that ask a model are made here, and the one event that ends
+    their waits is set here: an error in one episode must wake those that wait out a server's 429.
     """
-    stop, turn, todo = Stop(), Lock(), iter(games)
-    ask = partial(_ask, chat, journal, budget, stop)
+    stop, turn = desk.stop, Lock()
     news: SimpleQueue[Ended | BaseException] = SimpleQueue()
 
     def work() -> None:
         try:
             while not stop.is_set():
                 with turn:
-                    taken = next(todo, None)
+                    taken = next(games, None)
                 if taken is None:
                     return
-                place, game = taken
-                news.put((place, _finish(game, ask)))
+                key, game = taken
+                news.put((key, _finish(game, desk.ask)))
         except BaseException as error:
             # In this order: what stopped the run stands before the cancellations it brings.
             news.put(error)
             stop.set()
 
     # Not an executor's threads: the interpreter would wait at its end for a call that hangs.
-    workers = [Thread(target=work, daemon=True) for _ in range(min(chat.batch_size, len(games)))]
+    workers = [Thread(target=work, daemon=True) for _ in range(min(desk.chat.batch_size, count))]
     try:
         for worker in workers:
             worker.start()
-        for _ in games:
+        for _ in range(count):
             yield _next(news)
     except BaseException:
         stop.set()
@@ -224,52 +224,27 @@ def _finish(game: Episode, ask: Callable[[list[Request]], list[Reply]]) -> Traje
             return end.value
 
 
-def _ask(
-    chat: Chat, journal: Journal | None, budget: Budget, stop: Stop, requests: list[Request]
-) -> list[Reply]:
-    """Replies from the journal where it has them, from the model where not, journalled at once."""
-    keys = [content_key("call", asdict(r), chat.endpoint, chat.name) for r in requests]
-    known = [journal.get(key, "call") if journal is not None else None for key in keys]
-    new = [i for i, value in enumerate(known) if value is None]
-    replies = {i: Reply.from_dict(value) for i, value in enumerate(known) if value is not None}
-    if new:
-        if stop.is_set():
-            raise CancelledError
-        budget.check()
-
-        def keep(position: int, reply: Reply) -> None:
-            budget.pay(reply.usd)
-            if journal is not None:
-                journal.put(keys[new[position]], reply.to_dict(), "call")
-
-        answers = chat.reply([requests[i] for i in new], keep, stop)
-        replies.update(zip(new, answers, strict=True))
-    return [replies[i] for i in range(len(requests))]
-
-
 def _trajectory_key(
     question: Question, prompt: Prompt, chat: Chat, search: Search, settings: Settings
 ) -> str:
     return content_key(
         "trajectory", question.to_dict(), prompt.digest, chat.endpoint, chat.name, search.name,
-        asdict(settings),
+        settings.to_dict(),
     )  # fmt: skip
 
 
-def _show(
-    results: Iterable[tuple[int, Trajectory]], total: int, progress: bool, prompt: Prompt
-) -> Iterator[tuple[int, Trajectory]]:
+def _show(results: Iterable[Ended], total: int, progress: bool, prompt: Prompt) -> Iterator[Ended]:
     """A progress line with the running success rate."""
     from tqdm import tqdm
 
     right = count = 0
     with tqdm(total=total, desc=prompt.method, disable=not progress, mininterval=1) as bar:
-        for place, trajectory in results:
+        for key, trajectory in results:
             count += 1
             right += bool(trajectory.correct)
             bar.set_postfix_str(f"{right}/{count} right", refresh=False)
             bar.update()
-            yield place, trajectory
+            yield key, trajectory
 
 
 def successes(trajectories: Iterable[Trajectory]) -> list[Trajectory]:

@@ -27,7 +27,8 @@ class Search(Protocol):
     """Anything that answers a query with one line of text.
 
     `salt` names the occasion (question, seed, round), so that a tool with a random part answers a
-    repeated run the same way.
+    repeated run the same way. A tool that costs, or is asked over a network, says `remote = True`:
+    then each occasion is journalled, tried again where it fails, and given up when it hangs.
     """
 
     name: str

@@ -1,6 +1,6 @@
 """Trajectories: what an agent wrote and what its tool answered, and their renderings.
 
-Knows the unified ReAct form of FireAct (paper section 3) and how to read what a model wrote.
+Knows the unified ReAct form of FireAct (paper section 3); how a turn is read stands in `reading`.
 Does not know who wrote it, how an answer is scored, or how search works.
 
 The unified form is a conversation::
@@ -20,10 +20,14 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ..errors import FireActError
 from ..files import read_json_lines, write_file
+from .observations import clean_observation as clean_observation
+from .observations import find_observation, level
+from .reading import Turn, parse_turn, strip_thought
+from .reading import cut_turn as cut_turn
 
 STATES: tuple[str, ...] = (
     "finished",
@@ -37,79 +41,7 @@ ONE_TURN = ("io", "cot")  # methods whose first turn is the answer: no tool, no 
 Message = dict[str, str]
 
 OBSERVATION = "Observation: "
-# [^\S\n] is any white space but the line end: what strip() would take off must not hide a label.
-_OBSERVATION_LINE = re.compile(r"^[^\S\n]*Observation\b", re.MULTILINE)
-_ACTION_LINE = re.compile(r"^[^\S\n]*Action[ \t]*\d*[ \t]*:[ \t]*", re.MULTILINE)
-_THOUGHT_LINE = re.compile(r"^\s*Thought[ \t]*\d*[ \t]*:[ \t]*")
 _ANSWER_LINE = re.compile(r"^[ \t]*Answer[ \t]*:", re.MULTILINE)
-_CALL = re.compile(r"(?:([Ss]earch|SEARCH)|[Ff]inish|FINISH)\b\s*([\[(]?)")
-_CLOSING = {"[": "]", "(": ")"}
-# Markers of the chat templates in use (ours, Llama 2 and 3, Qwen): text from a tool must not open
-# a role.
-_CHAT_TOKEN = re.compile(r"<\|(?=\w[\w ]*\|>)|<(?=/?s>)|\[(?=/?INST\])|<<(?=/?SYS>>)")
-
-
-@dataclass(frozen=True)
-class Turn:
-    """What one assistant turn says, read leniently.
-
-    `action` is None when no action could be read; then `problem` says why in a few words that
-    can be shown to the model as its observation. `end` is where the first action stops in the text.
-    """
-
-    thought: str
-    action: Literal["search", "finish"] | None
-    argument: str
-    problem: str = ""
-    end: int = 0
-
-
-def parse_turn(text: str) -> Turn:
-    """Read one assistant turn; never raises.
-
-    The first well-formed action counts. Nested brackets are balanced; a missing closing bracket
-    ends the argument at the end of the line; anything from an invented Observation on is ignored.
-    """
-    invented = _OBSERVATION_LINE.search(text)
-    visible = text[: invented.start()] if invented else text
-    labels = list(_ACTION_LINE.finditer(visible))
-    thought = _THOUGHT_LINE.sub("", visible[: labels[0].start()] if labels else visible).strip()
-    problem = ""
-    for label in labels:
-        call = _CALL.match(visible, label.end())
-        if not call:
-            problem = problem or "the action is neither search[...] nor finish[...]"
-            continue
-        action: Literal["search", "finish"] = "search" if call.group(1) else "finish"
-        argument, end = _read_argument(visible, call.end(), call.group(2))
-        if argument:
-            return Turn(thought, action, argument, "", end)
-        problem = problem or f"{action} has nothing between its brackets"
-    return Turn(thought, None, "", problem or "no line starts with 'Action:'", len(visible))
-
-
-def _read_argument(text: str, start: int, opening: str) -> tuple[str, int]:
-    line_end = text.find("\n", start)
-    line_end = len(text) if line_end < 0 else line_end
-    if opening:
-        depth = 1
-        for at in range(start, line_end):
-            depth += (text[at] == opening) - (text[at] == _CLOSING[opening])
-            if depth == 0:
-                return text[start:at].strip(), at + 1
-    return text[start:line_end].strip(), line_end
-
-
-def clean_observation(text: str) -> str:
-    """One line of tool text that can act neither as an action nor as a chat role."""
-    line = " ".join(text.split())
-    return _CHAT_TOKEN.sub(lambda m: m.group(0) + " ", line)
-
-
-def cut_turn(text: str) -> str:
-    """The assistant turn up to the end of its action: no second action, no invented Observation."""
-    turn = parse_turn(text)
-    return text[: turn.end].strip()
 
 
 @dataclass(frozen=True)
@@ -120,7 +52,8 @@ class Step:
     observation: str | None = None
 
     def __post_init__(self) -> None:
-        if _OBSERVATION_LINE.search(self.text):
+        flat = level(self.text)
+        if find_observation(flat, inline=False) < len(flat):
             raise ValueError(
                 "a line of the step's text starts with 'Observation'; pass it through cut_turn"
             )
@@ -286,7 +219,7 @@ def unify(trajectory: Trajectory) -> Trajectory:
         raise ValueError(f"{trajectory.id}: no answer was given, so there is no finish to write")
     reasoning = ""
     if trajectory.method == "cot":
-        reasoning = _ANSWER_LINE.split(_THOUGHT_LINE.sub("", trajectory.steps[0].text))[0]
+        reasoning = _ANSWER_LINE.split(strip_thought(trajectory.steps[0].text))[0]
     reasoning = " ".join(reasoning.split()) or "I know the answer."
     step = Step.of(reasoning, "finish", answer)
     if step.turn.argument != answer:

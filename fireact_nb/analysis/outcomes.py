@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass, fields
 from functools import cache
@@ -61,6 +62,8 @@ class Outcome:
     __pydantic_config__ = {"allow_inf_nan": False}
 
 
+# Quotes before it count too, so that what is written comes back as it was.
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _TYPES: dict[str, str] = {f.name: str(f.type) for f in fields(Outcome)}
 
 
@@ -132,6 +135,7 @@ def write_outcomes(path: str | Path, outcomes: Iterable[Outcome]) -> None:
     """Write the table as .csv, .csv.gz or .parquet, whole or not at all."""
     rows = [astuple(outcome) for outcome in outcomes]
     if _suffix(path) == ".csv":
+        rows = [tuple(_quote(cell) for cell in row) for row in rows]
         # csv quotes a \r in a cell only when its own line end has one; git wants plain \n on disk.
         lines: list[str] = []
         sink = SimpleNamespace(write=lambda line: lines.append(line[:-2] + "\n"))
@@ -224,7 +228,7 @@ def _csv_rows(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
                     "or make the file again."
                 )
             if cells:
-                yield where, dict(zip(header, cells, strict=True))
+                yield where, dict(zip(header, map(_unquote, cells), strict=True))
     except csv.Error as error:
         raise FireActError(
             f"{path}, line {reader.line_num} is not whole CSV ({error}). Make the file again."
@@ -243,6 +247,15 @@ def _parquet_rows(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
     _check_columns(path, table.column_names)
     for number, row in enumerate(table.select(list(_TYPES)).to_pylist(), 1):
         yield f"{path}, row {number}", row
+
+
+def _quote(cell: Any) -> Any:
+    """A text that a spreadsheet would run as a formula gets a quote before it, which it hides."""
+    return "'" + cell if isinstance(cell, str) and _FORMULA.match(cell) else cell
+
+
+def _unquote(cell: str) -> str:
+    return cell[1:] if cell[:1] == "'" and _FORMULA.match(cell) else cell
 
 
 def _check_columns(path: str | Path, names: Sequence[str]) -> None:

@@ -22,7 +22,7 @@ WIDTH = 88  # columns of the plain text
 _GUTTER = " | "
 _LABEL = 15  # columns; the longest label is "Prompt tokens"
 Part = tuple[str, str]  # a label and the text under it
-_ACTION_LABEL = re.compile(r"^\s*Action\b", re.MULTILINE)
+_ACTION_LABEL = re.compile(r"^[^\S\n]*Action\b", re.MULTILINE)
 
 
 @dataclass(frozen=True, repr=False)

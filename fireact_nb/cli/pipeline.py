@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import FireActError
-from .options import add_model, add_questions, check_out, positive
+from .options import (
+    add_model,
+    add_questions,
+    amount,
+    check_in,
+    check_out,
+    find_journal,
+    given,
+    place,
+    port,
+    positive,
+    seed,
+)
 
 if TYPE_CHECKING:
     from ..agent import Chat, Question
@@ -18,18 +29,22 @@ _PROFILE = "tiny"  # what the commands play
 
 def add_pretrain(commands: Any) -> None:
     command = commands.add_parser("pretrain", help="pretrain a tiny model from nothing; resumable")
-    command.add_argument("model", help="teacher, student, student_code, student_large, ...")
+    command.add_argument(
+        "model", type=given, help="teacher, student, student_code, student_large, ..."
+    )
     command.add_argument("--tokens", type=positive, help="default: as the shipped model")
-    command.add_argument("--run", type=Path, help="folder for checkpoints (runs/pretrain/MODEL)")
+    command.add_argument("--run", type=place, help="folder for checkpoints (runs/pretrain/MODEL)")
     command.add_argument("--threads", type=positive, default=1, help="CPU threads (%(default)s)")
 
 
 def pretrain(options: argparse.Namespace) -> None:
     from ..artifacts import RUNS, shipped
     from ..models.weights import load_tokenizer
-    from ..tinyworld.pretrain import pretrain
+    from ..tinyworld.pretrain import MODELS, pretrain
 
     folder = options.run or RUNS / "pretrain" / options.model
+    if options.model in MODELS:  # else nothing will be written
+        check_out(folder, folder=True, option="--run")
     tokenizer = load_tokenizer(shipped("tokenizer"))
     print(pretrain(options.model, tokenizer, folder, options.tokens, threads=options.threads))
 
@@ -38,22 +53,28 @@ def add_generate(commands: Any) -> None:
     command = commands.add_parser("generate", help="let a few-shot prompted model play questions")
     add_model(command, "teacher")
     add_questions(command, "train", 200)
-    command.add_argument("--method", default="react", help="io, cot, react, reflexion or fireact")
-    command.add_argument("--temperature", type=float, default=0.0, help="%(default)s is greedy")
-    command.add_argument("--seed", type=int, default=0, help="another seed, another draw")
-    command.add_argument("--prompts", help="prompt set (default: the tiny one of the task)")
     command.add_argument(
-        "--out", type=Path, help="trajectories, JSON lines (where the notebooks look for yours)"
+        "--method", type=given, default="react", help="io, cot, react, reflexion or fireact"
     )
-    command.add_argument("--journal", type=Path, help="resume point (default: OUT.journal)")
+    command.add_argument("--temperature", type=amount, default=0.0, help="%(default)s is greedy")
+    command.add_argument("--seed", type=seed, default=0, help="another seed, another draw")
     command.add_argument(
-        "--base-url", help="an OpenAI-compatible server; then --model is its model's name"
+        "--prompts", type=given, help="prompt set (default: the tiny one of the task)"
     )
     command.add_argument(
-        "--prices", type=float, nargs=2, metavar=("IN", "OUT"),
+        "--out", type=place, help="trajectories, JSON lines (where the notebooks look for yours)"
+    )
+    command.add_argument("--journal", type=place, help="resume point (default: OUT.journal)")
+    command.add_argument(
+        "--base-url",
+        type=given,
+        help="an OpenAI-compatible server; then --model is its model's name",
+    )
+    command.add_argument(
+        "--prices", type=amount, nargs=2, metavar=("IN", "OUT"),
         help="US dollars for a million prompt and completion tokens",
     )  # fmt: skip
-    command.add_argument("--max-usd", type=float, help="stop when this much is spent")
+    command.add_argument("--max-usd", type=amount, help="stop when this much is spent")
     command.add_argument("--yes", action="store_true", help="agree to the forecast of a paid run")
 
 
@@ -77,6 +98,7 @@ def generate(options: argparse.Namespace) -> None:
         prompt = lab.prompt(options.method, options.task)
     out = options.out or RUNS / Source(options.task, options.method).own_file
     check_out(out)
+    record = find_journal(out, options.journal)
     if options.max_usd is not None and not (options.base_url and options.prices):
         raise FireActError(
             "--max-usd has no effect without --base-url and --prices, for nobody knows what a call "
@@ -93,7 +115,7 @@ def generate(options: argparse.Namespace) -> None:
     else:
         chat = LocalChat(find_model(options.model), options.adapter)
     settings = Settings(temperature=options.temperature, seed=options.seed)
-    with Journal(options.journal or out.with_suffix(".journal")) as journal:
+    with Journal(record) as journal:
         trajectories = generate(
             questions, prompt, chat, lab.search(), settings, journal, max_usd=options.max_usd
         )
@@ -105,19 +127,19 @@ def generate(options: argparse.Namespace) -> None:
 def add_train(commands: Any) -> None:
     command = commands.add_parser("train", help="fine-tune a student on trajectories")
     command.add_argument(
-        "trajectories", type=Path, nargs="+", help="JSON lines; successes are used"
+        "trajectories", type=place, nargs="+", help="JSON lines; successes are used"
     )
     command.add_argument(
-        "--model", default="student", help="shipped name or model folder (%(default)s)"
+        "--model", type=given, default="student", help="shipped name or model folder (%(default)s)"
     )
-    command.add_argument("--out", type=Path, required=True, help="folder for the adapter")
+    command.add_argument("--out", type=place, required=True, help="folder for the adapter")
     command.add_argument(
         "--kind", default="qlora", choices=("lora", "qlora", "full"),
         help="adapter, adapter on a 4-bit base, or all weights (%(default)s)",
     )  # fmt: skip
     command.add_argument("--count", type=positive, help="use this many, drawn by the seed")
     command.add_argument("--epochs", type=positive, default=6, help="%(default)s if not given")
-    command.add_argument("--seed", type=int, default=0, help="of the draw and the training")
+    command.add_argument("--seed", type=seed, default=0, help="of the draw and the training")
 
 
 def train(options: argparse.Namespace) -> None:
@@ -130,6 +152,8 @@ def train(options: argparse.Namespace) -> None:
     from ..learning.training import fine_tune
 
     groups: dict[str, list[Trajectory]] = {}
+    for path in options.trajectories:
+        check_in(path)
     for path in options.trajectories:  # two folders may hold files of one name
         groups.setdefault(path.stem, []).extend(successes(read_trajectories(path)))
     mixed = mix(groups, seed=options.seed, held_out=open_lab(_PROFILE).held_out())
@@ -149,8 +173,10 @@ def add_evaluate(commands: Any) -> None:
     command = commands.add_parser("evaluate", help="play a split and write the outcomes table")
     add_model(command, "student")
     add_questions(command, "dev", 200)
-    command.add_argument("--method", default="fireact", help="fireact is the bare question")
-    command.add_argument("--out", type=Path, required=True, help="outcomes, .csv or .parquet")
+    command.add_argument(
+        "--method", type=given, default="fireact", help="fireact is the bare question"
+    )
+    command.add_argument("--out", type=place, required=True, help="outcomes, .csv or .parquet")
 
 
 def evaluate(options: argparse.Namespace) -> None:
@@ -166,8 +192,14 @@ def evaluate(options: argparse.Namespace) -> None:
     questions = _questions(lab, options)
     prompt = lab.prompt(options.method, options.task)
     check_out(options.out)
+    if not options.out.name.lower().endswith((".csv", ".csv.gz", ".parquet")):
+        raise FireActError(
+            f"{options.out} is neither .csv nor .parquet, so nothing was started. Give --out a "
+            "name that says which it is."
+        )
+    record = find_journal(options.out)
     chat = LocalChat(find_model(options.model), options.adapter)
-    with Journal(options.out.with_suffix(".journal")) as journal:
+    with Journal(record) as journal:
         trajectories = generate(questions, prompt, chat, lab.search(), journal=journal)
     outcomes = outcomes_of(trajectories, questions, agent=chat.name, model=options.model)
     write_outcomes(options.out, outcomes)
@@ -179,9 +211,11 @@ def add_serve(commands: Any) -> None:
     command = commands.add_parser(
         "serve", help="offer a local model on an OpenAI-compatible address"
     )
-    command.add_argument("model", help="shipped name (teacher, student, ...) or model folder")
-    command.add_argument("--adapter", type=Path, help="LoRA adapter folder")
-    command.add_argument("--port", type=int, default=8000, help="%(default)s if not given")
+    command.add_argument(
+        "model", type=given, help="shipped name (teacher, student, ...) or model folder"
+    )
+    command.add_argument("--adapter", type=place, help="LoRA adapter folder")
+    command.add_argument("--port", type=port, default=8000, help="%(default)s if not given")
 
 
 def serve(options: argparse.Namespace) -> None:

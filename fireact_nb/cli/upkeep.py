@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any
 
 from ..artifacts import RUNS
 from ..errors import FireActError
-from .options import check_out, positive
+from .options import check_out, given, place, positive
 
 
 def add_run(commands: Any) -> None:
     command = commands.add_parser("run", help="execute notebooks by papermill, offline")
     command.add_argument(
-        "names", nargs="*", help="beginnings of notebook names, such as 00; all if none"
+        "names", nargs="*", type=given, help="beginnings of notebook names, such as 00; all if none"
     )
     command.add_argument(
         "--smoke", action="store_true", help="smallest sizes: does every cell run?"
@@ -24,7 +23,9 @@ def add_run(commands: Any) -> None:
         "-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"),
         help="a parameter of the notebook's first cell; repeat for more",
     )  # fmt: skip
-    command.add_argument("--out", type=Path, default=RUNS / "executed", help="folder (%(default)s)")
+    command.add_argument(
+        "--out", type=place, default=RUNS / "executed", help="folder (%(default)s)"
+    )
 
 
 def run(options: argparse.Namespace) -> None:
@@ -58,7 +59,9 @@ def add_build(commands: Any) -> None:
     command = commands.add_parser(
         "build", help="execute the scripts and renew the committed notebooks"
     )
-    command.add_argument("names", nargs="*", help="beginnings of notebook names; all if none")
+    command.add_argument(
+        "names", nargs="*", type=given, help="beginnings of notebook names; all if none"
+    )
 
 
 def build(options: argparse.Namespace) -> None:
@@ -75,7 +78,7 @@ def add_study(commands: Any) -> None:
     command = commands.add_parser("study", help="the whole grid of experiments; resumable, hours")
     command.add_argument("--workers", type=positive, default=2, help="processes (%(default)s)")
     command.add_argument("--list", action="store_true", help="only say what would be run, and time")
-    command.add_argument("--out", type=Path, default=RUNS / "study", help="folder (%(default)s)")
+    command.add_argument("--out", type=place, default=RUNS / "study", help="folder (%(default)s)")
 
 
 def study(options: argparse.Namespace) -> None:
@@ -102,7 +105,10 @@ def study(options: argparse.Namespace) -> None:
 def add_artifacts(commands: Any) -> None:
     command = commands.add_parser("artifacts", help="check or remake the shipped data")
     command.add_argument(
-        "names", nargs="*", help="which to remake, or all; none: check the chain of hashes"
+        "names",
+        nargs="*",
+        type=given,
+        help="which to remake, or all; none: check the chain of hashes",
     )
 
 

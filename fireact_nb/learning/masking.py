@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..agent.trajectory import Message, Trajectory, render_messages
+from ..models.templating import harmless, render
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -38,12 +39,12 @@ def encode(
     """The unified conversation as tokens with the loss mask.
 
     Works with any chat template whose rendering of a conversation's beginning is the beginning of
-    its rendering. Over-long conversations lose their end. Raises ValueError when no token, or no
-    token but the first under a mask, would be left without its mask: nothing or everything learnt
-    is a mistake.
+    its rendering. Special tokens in contents are broken, as in the prompts that `LocalChat` makes.
+    Over-long conversations lose their end. Raises ValueError when no token, or no token but the
+    first under a mask, would be left without its mask: nothing or everything learnt is a mistake.
     """
-    messages = render_messages(trajectory)
-    text = _render(tokenizer, messages, opening=False)
+    messages = harmless(tokenizer, render_messages(trajectory))
+    text = render(tokenizer, messages, opening=False)
     spans = _loss_spans(tokenizer, messages, text, mask)
     # Rendered and tokenised once as a whole: turns tokenised one by one could be cut elsewhere than
     # in the prompt the model sees when it answers.
@@ -65,12 +66,6 @@ def encode(
     return Example(tuple(ids), tuple(labels))
 
 
-def _render(tokenizer: Any, messages: Sequence[Message], opening: bool) -> str:
-    return tokenizer.apply_chat_template(
-        list(messages), tokenize=False, add_generation_prompt=opening
-    )
-
-
 def _loss_spans(
     tokenizer: Any, messages: Sequence[Message], text: str, mask: str
 ) -> list[tuple[int, int]]:
@@ -85,8 +80,8 @@ def _loss_spans(
         told = mask == "all turns" and place > 0
         if not (agent or told) or message["content"].startswith(FINISHED):
             continue
-        before = _render(tokenizer, messages[:place], opening=agent)
-        after = _render(tokenizer, messages[: place + 1], opening=False)
+        before = render(tokenizer, messages[:place], opening=agent)
+        after = render(tokenizer, messages[: place + 1], opening=False)
         if not (text.startswith(before) and text.startswith(after)):
             raise ValueError(
                 "this chat template changes earlier turns when later ones are added, so loss "

@@ -8,21 +8,26 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import shutil
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..agent.trajectory import Trajectory
 from ..errors import FireActError
-from ..files import content_key, read_json, write_file
+from ..files import content_key, write_file
 from ..models.weights import choose_device, describe, quiet_libraries
 from .masking import Example, encode, features, make_collator
 from .memory import check_memory, free_memory, memory_needed
+from .placing import (
+    alone_in,
+    check_folder,
+    clear_checkpoints,
+    find_checkpoint,
+    put_in_place,
+    room_in,
+)  # fmt: skip
 from .recipe import Recipe, prepare
 
 
@@ -81,15 +86,17 @@ def fine_tune(
     """Fine-tune `model` on trajectories and save the adapter (or the full model) in `folder`.
 
     With `progress` it opens with its forecast. A run that was killed goes on from its last complete
-    checkpoint when called again with the same folder; a finished one is trained anew. Raises
-    FireActError when there is nothing to train on, too little memory or no room to save.
+    checkpoint when called again with the same folder, to the very weights and losses of a run that
+    was left alone; a finished one is trained anew. Raises FireActError when there is nothing to
+    train on, too little memory, no room to save, or another training in the same folder.
     """
     recipe, folder = recipe or Recipe(), Path(folder)
     started = time.monotonic()
     _check(model, trajectories, folder, recipe)
-    job = _prepare(model, trajectories, folder, recipe, progress)
-    trainer = _train(job, progress)
-    return _save(job, trainer, started)
+    with alone_in(folder):
+        job = _prepare(model, trajectories, folder, recipe, progress)
+        trainer = _train(job, progress)
+        return _save(job, trainer, started)
 
 
 def _check(
@@ -102,25 +109,7 @@ def _check(
             "the success filter left any."
         )
     check_memory(model, recipe)
-    if folder.exists() and Path(model).resolve() == folder.resolve():
-        raise FireActError(
-            f"{folder} holds the model to be trained, which must stay as it is for its result to "
-            "mean anything. Choose another folder."
-        )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(folder).free
-    except OSError as error:
-        raise FireActError(
-            f"The folder {folder} cannot be made ({error.strerror}), so the adapter could not be "
-            "saved. Choose a folder that you may write to."
-        ) from error
-    if free < 500 * 2**20 or not os.access(folder, os.W_OK):
-        raise FireActError(
-            f"The adapter and its checkpoints could not be saved in {folder}: it is read-only or "
-            f"its disk has only {free / 2**20:.0f} MiB free (500 are needed). Free some space or "
-            "choose another folder."
-        )
+    check_folder(folder, model)
 
 
 def _prepare(
@@ -152,7 +141,7 @@ def _encode_all(
 def _train(job: _Job, progress: bool) -> Any:
     """The Trainer after its last step, begun anew or at the last checkpoint of this very run."""
     import torch
-    from transformers import PrinterCallback, Trainer, TrainingArguments
+    from transformers import TrainingArguments
 
     recipe = job.recipe
     run = content_key(recipe.to_dict(), job.base, job.examples)
@@ -167,8 +156,7 @@ def _train(job: _Job, progress: bool) -> Any:
         weight_decay=0.0,
         # Rows of one length together: padding costs as much as words do.
         train_sampling_strategy="group_by_length",
-        logging_steps=5,
-        logging_first_step=True,
+        logging_steps=1,  # a mean over several would be lost with a kill between them
         save_strategy="epoch",
         save_total_limit=1,
         report_to="none",  # else every tracker that is installed would be written to
@@ -179,39 +167,58 @@ def _train(job: _Job, progress: bool) -> Any:
         bf16=dtype == torch.bfloat16,
         fp16=dtype == torch.float16,
     )
-    trainer = Trainer(
+    trainer = _trainer()(
         model=job.network,
         args=arguments,
         train_dataset=features(job.examples),
         data_collator=make_collator(job.tokenizer),
     )
-    # Without its bar, Trainer prints a dictionary at every logging step.
-    trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=_find_checkpoint(job.folder, run))
+    trainer.train(resume_from_checkpoint=find_checkpoint(job.folder, run))
     return trainer
+
+
+def _trainer() -> type[Any]:
+    """transformers' Trainer, quiet, that keeps the loss of every step and finds room first."""
+    from transformers import Trainer
+
+    class OurTrainer(Trainer):
+        def log(self, logs: dict[str, float], *args: Any, **options: Any) -> None:
+            # Into the state alone, not under the bar at every step.
+            self.state.log_history.append({**logs, "step": self.state.global_step})
+            self.control.should_log = False
+
+        def _save_checkpoint(self, *args: Any, **options: Any) -> None:
+            with room_in(Path(str(self.args.output_dir))):
+                super()._save_checkpoint(*args, **options)
+
+    return OurTrainer
 
 
 def _save(job: _Job, trainer: Any, started: float) -> Training:
     """Write what was learnt and how, then drop the checkpoints."""
     network, recipe, folder = trainer.model, job.recipe, job.folder
-    made = folder / "checkpoints" / "result"
-    if recipe.kind == "full":
-        network.save_pretrained(made)
-        job.tokenizer.padding_side = "left"  # as it came, and as answering needs it
-        job.tokenizer.save_pretrained(made)
-        trained = stored = sum(p.numel() for p in network.parameters())
-    else:
-        # A path of this machine would mean nothing elsewhere.
-        network.peft_config["default"].base_model_name_or_path = job.base
-        # The embeddings were not trained; peft would look for the base model on the hub to tell.
-        network.save_pretrained(made, save_embedding_layers=False)
-        # Not the sum of numel(): 4-bit weights are packed by two.
-        trained, stored = network.get_nb_trainable_parameters()
-    saved_bytes = sum(weights.stat().st_size for weights in made.glob("*.safetensors"))
-    losses = tuple((e["step"], e["loss"]) for e in trainer.state.log_history if "loss" in e)
+    losses = _thin([(e["step"], e["loss"]) for e in trainer.state.log_history if "loss" in e])
     record = {**recipe.to_dict(), "base": job.base, "examples": len(job.examples)}
-    _put_in_place(made, folder, {"recipe.json": record, "losses.json": losses})
-    _clear_checkpoints(folder)
+    made = folder / "checkpoints" / "result"
+    with room_in(made.parent):
+        if recipe.kind == "full":
+            network.save_pretrained(made)
+            job.tokenizer.padding_side = "left"  # as it came, and as answering needs it
+            job.tokenizer.save_pretrained(made)
+            trained = stored = sum(p.numel() for p in network.parameters())
+        else:
+            # A path of this machine would mean nothing elsewhere.
+            network.peft_config["default"].base_model_name_or_path = job.base
+            # The embeddings were not trained; peft would look for the base model on the hub to
+            # tell.
+            network.save_pretrained(made, save_embedding_layers=False)
+            # Not the sum of numel(): 4-bit weights are packed by two.
+            trained, stored = network.get_nb_trainable_parameters()
+        write_file(made / "recipe.json", json.dumps(record, indent=1))
+        write_file(made / "losses.json", json.dumps(losses))
+    saved_bytes = sum(weights.stat().st_size for weights in made.glob("*.safetensors"))
+    put_in_place(made, folder)
+    clear_checkpoints(folder)
     return Training(
         folder=folder,
         examples=len(job.examples),
@@ -224,22 +231,13 @@ def _save(job: _Job, trainer: Any, started: float) -> Training:
     )
 
 
-def _put_in_place(made: Path, folder: Path, records: dict[str, Any]) -> None:
-    """Bring the result into its folder, each file whole, in an order that shows where it broke off.
-
-    Without its config no adapter and no model loads. So an earlier result's config goes first and
-    the new one comes last: a folder with a config holds the weights and the recipe that belong to
-    it. (By the recipe `load_model` knows whether to merge an adapter into the rounded base.)
-    """
-    files = {str(f.relative_to(made)): f for f in sorted(made.rglob("*")) if f.is_file()}
-    files.pop("README.md", None)  # peft's empty model card
-    config = "adapter_config.json" if "adapter_config.json" in files else "config.json"
-    for name in {"adapter_config.json", config}:
-        (folder / name).unlink(missing_ok=True)
-    for name, record in records.items():
-        write_file(folder / name, json.dumps(record, indent=1 if name == "recipe.json" else None))
-    for name in sorted(files, key=lambda name: name == config):
-        write_file(folder / name, files[name].read_bytes())
+def _thin(losses: Sequence[tuple[int, float]]) -> tuple[tuple[int, float], ...]:
+    """Of every step's loss the first one, then at each fifth step the mean since the last told."""
+    told = list(losses[:1])
+    for end in range(5, losses[-1][0] + 1, 5):
+        since = [loss for step, loss in losses if told[-1][0] < step <= end]
+        told.append((end, sum(since) / len(since)))
+    return tuple(told)
 
 
 def forecast_training(
@@ -289,24 +287,3 @@ def _time_step(network: Any, batch: Sequence[Example]) -> float:
         network.zero_grad(set_to_none=True)
     network.train(mode)
     return step
-
-
-def _find_checkpoint(folder: Path, run: str) -> str | None:
-    """The newest checkpoint of this very run that was written to its end.
-
-    Checkpoints of another recipe, model or data in the same folder are dropped.
-    """
-    mark = folder / "checkpoints" / "run.txt"
-    if not mark.exists() or mark.read_text(encoding="utf-8") != run:
-        _clear_checkpoints(folder)
-        write_file(mark, run)
-    newest = None
-    for path in sorted(mark.parent.glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1])):
-        with suppress(FireActError):  # a kill may leave the last one torn
-            read_json(path / "trainer_state.json", dict)
-            newest = str(path)
-    return newest
-
-
-def _clear_checkpoints(folder: Path) -> None:
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)

@@ -13,16 +13,20 @@ import random
 import re
 import socket
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
-from ..agent.chat import Reply, Request, Stop
+from ..agent.asking import estimate_tokens
+from ..agent.chat import Exhausted, Reply, Request, Stop
 from ..errors import FireActError
 from .failures import NO_KEY, Failure, judge, scrub
+from .secrets import Hidden, hide_in_logs, hide_in_reply, open_address, remember
 
 if TYPE_CHECKING:
     import openai
@@ -32,6 +36,7 @@ OPENAI = "https://api.openai.com/v1"
 LONGEST_WAIT = 60.0  # seconds before a request is tried again, whatever the server asks for
 _MOST_STOPS = 4  # an API takes no more; the rest are cut here
 _LABEL = re.compile(r"\w+:")
+_MOST_TOKENS = 10_000_000  # beyond any context window: a usage that says more was not counted
 
 
 class OpenAIChat:
@@ -40,7 +45,7 @@ class OpenAIChat:
     `base_url` defaults to OPENAI_BASE_URL or OpenAI, `api_key` to OPENAI_API_KEY (a server on this
     machine needs none); `prices` are USD per million prompt and completion tokens. Raises
     FireActError, never with the key in its text, when there is no key, when a request can never
-    succeed, or when it still fails after `retries` more attempts.
+    succeed; Exhausted, one of them, when it still fails after `retries` more attempts.
     """
 
     def __init__(
@@ -55,10 +60,13 @@ class OpenAIChat:
         prices: tuple[float, float] | None = None,
     ) -> None:
         self.name, self.batch_size = model, concurrency
-        self.endpoint = (base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI).rstrip("/")
+        # Apart from what may raise: IPython's verbose tracebacks print the values on that line.
+        address = Hidden(base_url or os.getenv("OPENAI_BASE_URL") or OPENAI)
+        self.endpoint, self._login = open_address(address)
         self.timeout, self.retries, self.prices = timeout, retries, prices
         self._key = _find_key(api_key, self.endpoint)
         self._client, self._sockets = self._connect()
+        self._told = False  # that tokens are estimated
 
     def reply(
         self,
@@ -71,7 +79,8 @@ class OpenAIChat:
         stop.closers.add(self._hang_up)
         replies = []
         for place, request in enumerate(requests):
-            replies.append(self._answer(request, stop))
+            reply = self._answer(request, stop)
+            replies.append(replace(reply, text=hide_in_reply(reply.text)))
             if done:
                 done(place, replies[-1])
         return replies
@@ -94,8 +103,11 @@ class OpenAIChat:
             base_url=self.endpoint,
             max_retries=0,  # the one retry layer is ours
             timeout=openai.Timeout(self.timeout, connect=min(self.timeout, 10.0)),
-            http_client=openai.DefaultHttpxClient(event_hooks={"request": [watch]}),
+            http_client=openai.DefaultHttpxClient(
+                event_hooks={"request": [watch]}, auth=self._login
+            ),
         )
+        hide_in_logs()
         return client, sockets
 
     def _hang_up(self) -> None:
@@ -127,7 +139,8 @@ class OpenAIChat:
         )
         outcome = tries(self._attempt, request)
         if isinstance(outcome, Failure):
-            raise FireActError(scrub(outcome.text, self._key))
+            kind = Exhausted if outcome.transient else FireActError
+            raise kind(scrub(outcome.text, self._key))
         return outcome
 
     def _attempt(self, request: Request) -> Reply | Failure:
@@ -135,15 +148,20 @@ class OpenAIChat:
 
         started = time.monotonic()
         try:
-            completion = self._client.chat.completions.create(**self._wire(request))
+            # The public way below `chat.completions.create`, which spends four fifths of its time
+            # on the types of every message; an answer's shape is a stranger's, so it stays JSON.
+            body = self._client.post("/chat/completions", body=self._wire(request), cast_to=object)
+            if isinstance(body, str):  # JSON under another name
+                body = json.loads(body)
+            reply = self._read(body, request, time.monotonic() - started)
         except openai.APIError as error:
             meant = judge(error, self.endpoint, self.name, self.timeout, self._key)
             if isinstance(meant, Failure):
                 return meant
             return Reply("", 0, 0, meant, time.monotonic() - started)
-        except (json.JSONDecodeError, UnicodeDecodeError):
-            completion = None
-        return self._read(completion, request, time.monotonic() - started) or Failure(
+        except Exception:  # there is no end of what bytes from outside can hold
+            reply = None
+        return reply or Failure(
             f"{self.endpoint} answered, but not with a chat completion. Check that the address is "
             "that of an OpenAI-compatible API (it mostly ends in /v1) and that the server is well.",
             transient=True,
@@ -175,31 +193,59 @@ class OpenAIChat:
             wire["seed"] = request.seed * 10_000 + request.sample
         return wire
 
-    def _read(self, completion: Any, request: Request, seconds: float) -> Reply | None:
-        """The reply in a completion, or None where there is none to be read."""
-        choices: Any = getattr(completion, "choices", None)
-        message = getattr(choices[0], "message", None) if choices else None
-        if message is None or not isinstance(message.content, str | None):
+    def _read(self, body: Any, request: Request, seconds: float) -> Reply | None:
+        """The reply in a chat completion's JSON, or None where there is none to be read."""
+        choice = body["choices"][0]
+        message = choice["message"]
+        said, refusal = _text(message.get("content")), _text(message.get("refusal"))
+        if said is None or refusal is None:
             return None
-        refusal = getattr(message, "refusal", None)
-        text = _whole(message.content or refusal or "")
+        text = _whole(said or refusal)
         finish_reason: Literal["stop", "length", "refused"] = "stop"
-        if refusal or choices[0].finish_reason == "content_filter":
+        if refusal or choice.get("finish_reason") == "content_filter":
             finish_reason = "refused"
         else:
-            if choices[0].finish_reason == "length":
+            if choice.get("finish_reason") == "length":
                 finish_reason = "length"
             text = _after_prefix(text, request.prefix)
             ends = [text.index(end) for end in request.stop if end in text]
             if ends:
                 text, finish_reason = text[: min(ends)], "stop"
             text = request.prefix + text
-        usage = getattr(completion, "usage", None)
-        tokens_in = getattr(usage, "prompt_tokens", None) or 0
-        tokens_out = getattr(usage, "completion_tokens", None) or 0
+        tokens_in, tokens_out = self._count(body.get("usage"), request, said or refusal)
         price_in, price_out = self.prices or (0.0, 0.0)
         usd = (tokens_in * price_in + tokens_out * price_out) / 1e6
         return Reply(text, tokens_in, tokens_out, finish_reason, seconds, usd)
+
+    def _count(self, usage: Any, request: Request, said: str) -> tuple[int, int]:
+        """Prompt and completion tokens; estimated where the server's numbers cannot be right."""
+        usage = usage if isinstance(usage, dict) else {}
+        tokens_in = _number(usage.get("prompt_tokens"))
+        tokens_out = _number(usage.get("completion_tokens"))
+        if tokens_in and (tokens_out or not said):
+            return tokens_in, tokens_out
+        if not self._told:
+            self._told = True
+            warnings.warn(
+                f"{self.endpoint} does not say, or says wrongly, how many tokens a call took. They "
+                "are estimated from the texts, and what is spent is rather over- than understated.",
+                stacklevel=2,
+            )
+        prompt = sum(estimate_tokens(message["content"]) for message in request.messages)
+        return tokens_in or prompt, tokens_out or estimate_tokens(said)
+
+
+def _text(content: Any) -> str | None:
+    """The text of a message's field, which may come in parts; None if it is something else."""
+    if isinstance(content, list):
+        content = "".join(part["text"] for part in content if part.get("type") == "text")
+    return content or "" if isinstance(content, str | None) else None
+
+
+def _number(count: Any) -> int:
+    """A number of tokens; 0 for what is none."""
+    sound = isinstance(count, int | float) and 0 < count <= _MOST_TOKENS  # NaN fails, too
+    return int(count) if sound else 0
 
 
 def _find_key(api_key: str | None, endpoint: str) -> str:
@@ -218,15 +264,16 @@ def _find_key(api_key: str | None, endpoint: str) -> str:
             f"The key for {endpoint} (OPENAI_API_KEY) holds a space, a line break or a character "
             "outside ASCII, as no key does. Copy it again from the provider's page."
         )
-    return key
+    remember(key)
+    return Hidden(key)
 
 
 def is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
+    host = ""
+    with suppress(ValueError):  # no URL; or a name, not a number
+        host = urlsplit(url).hostname or ""
         return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return host == "localhost"
 
 
 def _delay(state: RetryCallState) -> float:
@@ -243,7 +290,7 @@ def _delay(state: RetryCallState) -> float:
 
 def _give_up(state: RetryCallState) -> Failure:
     times = f"{state.attempt_number} attempt" + "s" * (state.attempt_number > 1)
-    return Failure(f"{_failure(state).text} Gave up after {times}.")
+    return Failure(f"{_failure(state).text} Gave up after {times}.", transient=True)
 
 
 def _failure(state: RetryCallState) -> Failure:

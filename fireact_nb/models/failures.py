@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
+from .secrets import hide
+
 NO_KEY = "local"  # what a server that asks for no key is given
 _QUOTA = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
 _FILTERED = ("content_filter", "content_policy_violation")
@@ -51,7 +53,7 @@ def judge(
         )
     status = getattr(error, "status_code", 0)
     said = _said(error)
-    codes = {error.code, error.type}
+    codes = {str(error.code), str(error.type)}  # what a stranger puts there may be a list
     if status in (400, 413, 422):
         if not codes.isdisjoint(_FILTERED):
             return "refused"
@@ -87,7 +89,7 @@ def scrub(text: str, key: str) -> str:
     """No key may reach a notebook's output, though servers like to echo it."""
     if key != NO_KEY:
         text = text.replace(key, "[key]")
-    return _SECRET.sub("[key]", text)
+    return _SECRET.sub("[key]", hide(text))
 
 
 def _asked_wait(headers: Any) -> float:

@@ -8,21 +8,41 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
+from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..agent.chat import Reply, Request, Stop
 from ..errors import FireActError
-from .quirks import make_cache
+from .slots import Slots, can_keep
+from .templating import harmless, make_breaker, render
 from .weights import describe, let_pad, load_model
 
 if TYPE_CHECKING:
     import torch
 
-_SHARED_PREFIX = 32  # tokens; a shorter common beginning is not worth a cache
+KEPT = 2 << 30  # bytes of keys and values that may stay from one call to the next
+_IDLE = 8  # one in so many rows may stand idle before others join or the rest close ranks
 _ROOM = 16  # tokens; what is left of the context counts in such steps, so that batches stay large
+
+
+@dataclass
+class _Turn:
+    """A request being answered: its place among the requests, and the tokens said so far."""
+
+    place: int
+    request: Request
+    prompt: list[int]
+    limit: int = 0
+    said: list[int] = field(default_factory=list)
+    began: float = 0.0  # on the clock of the call
+
+    def __post_init__(self) -> None:
+        self.noise = Gumbel(self.request) if self.request.temperature > 0 else None
 
 
 class LocalChat:
@@ -30,8 +50,8 @@ class LocalChat:
 
     `name` carries a hash of the weights and of the adapter, so a journal never mixes two models up.
     Decoding is greedy at temperature 0; otherwise each request draws its own noise from its seed
-    and sample, whatever else is in the batch. The few-shot examples at the beginning of all prompts
-    of a batch are read once (prefix cache).
+    and sample, whatever else is in the batch. What a conversation said is read once, and so are the
+    few-shot examples that many begin with (`slots`).
     """
 
     endpoint = "local"
@@ -68,6 +88,9 @@ class LocalChat:
         ends = ends if isinstance(ends, list) else [ends]
         # A chat template may end a turn with another token than the one the model names, or both.
         self.ends = sorted({*ends, self.tokenizer.eos_token_id} - {None})
+        self._slots: tuple[Any, Slots] | None = None  # the weights they hold for, and the slots
+        self._stops: tuple[tuple[str, ...], Any] | None = None
+        self.keeps = can_keep(self.model)
 
     def reply(
         self,
@@ -75,172 +98,217 @@ class LocalChat:
         done: Callable[[int, Reply], None] | None = None,
         stop: Stop | None = None,
     ) -> list[Reply]:
-        """Answer all requests, in order; `done(place, reply)` is called as each batch ends."""
-        replies: list[Reply | None] = [None] * len(requests)
-        prompts = [self.encode(r) for r in requests]
-        # Alike settings and lengths share a batch: little is padded, and no reply is cut short by
-        # another's long prompt.
-        settings = [
-            (r.temperature, self._limit(r, p), r.stop)
-            for r, p in zip(requests, prompts, strict=True)
-        ]
-        order = sorted(range(len(requests)), key=lambda i: (settings[i], len(prompts[i]), i))
-        for group in _groups(order, settings, self.batch_size):
-            if stop is not None and stop.is_set():
-                raise CancelledError
-            limit = settings[group[0]][1]
-            answers = self._generate(
-                [requests[i] for i in group], [prompts[i] for i in group], limit
-            )
-            for place, answer in zip(group, answers, strict=True):
-                replies[place] = answer
-                if done:
-                    done(place, answer)
-        return [r for r in replies if r is not None]
+        """Answer all requests, in order; `done(place, reply)` is called as each is there."""
+        turns = [_Turn(i, r, self.encode(r)) for i, r in enumerate(requests)]
+        for turn in turns:
+            turn.limit = self._limit(turn.request, turn.prompt)
+        replies: dict[int, Reply] = {}
+        answer = self._in_slots if self.keeps else self._in_batches
+        for turn, seconds in answer(turns, stop or Stop()):
+            reply = replies[turn.place] = self._finish(turn, seconds)
+            if done:
+                done(turn.place, reply)
+        return [replies[place] for place in range(len(requests))]
 
     def encode(self, request: Request) -> list[int]:
-        """The token ids of a request: chat template, opening of the answer, prefix."""
-        text = self.tokenizer.apply_chat_template(
-            list(request.messages), tokenize=False, add_generation_prompt=True
-        )
-        ids = self.tokenizer(text + request.prefix, add_special_tokens=False)["input_ids"]
-        return list(ids)
+        """The token ids of a request: chat template, opening of the answer, prefix.
+
+        No content opens a role: special tokens in it are broken.
+        """
+        text = render(self.tokenizer, harmless(self.tokenizer, request.messages), opening=True)
+        text += make_breaker(self.tokenizer)(request.prefix)
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def _limit(self, request: Request, prompt: list[int]) -> int:
         """How many tokens the reply may have; 0 when the prompt fills the context."""
         return min(request.max_tokens, max(0, self.context - len(prompt)) // _ROOM * _ROOM)
 
-    def _generate(
-        self, requests: list[Request], prompts: list[list[int]], limit: int
-    ) -> list[Reply]:
+    def _in_slots(self, turns: list[_Turn], stop: Stop) -> Iterator[tuple[_Turn, float]]:
+        """Rows of any settings, each leaving when it ends; those that wait take their places."""
+        slots = self._open_slots()
+        waiting, rows = deque(turns), dict[int, _Turn]()  # rows by slot
+        clock = 0.0  # seconds, those of each step shared out among its rows, so that sums are right
+        try:
+            while waiting or rows:
+                if stop.is_set():
+                    raise CancelledError
+                while waiting and waiting[0].limit < 1:
+                    yield waiting.popleft(), 0.0
+                started = time.monotonic()
+                free = self.batch_size - len(rows)
+                # A pass for one row costs nearly what one for many does: a few join together.
+                if waiting and (not rows or free > self.batch_size // _IDLE):
+                    taken = [waiting.popleft() for _ in range(min(free, len(waiting)))]
+                    _join(slots, rows, taken, clock)
+                ended = self._step(slots, rows) if rows else []
+                clock += (time.monotonic() - started) / max(1, len(rows))
+                for slot in ended:
+                    turn = rows.pop(slot)
+                    yield turn, clock - turn.began
+        except BaseException:
+            self._slots = None  # who knows what is half written
+            raise
+        if slots.nbytes > KEPT:
+            self._slots = None
+
+    def _open_slots(self) -> Slots:
+        """What is kept from earlier calls, unless the weights are others since."""
+        weights = [(p.data_ptr(), p._version) for p in self.model.parameters()]
+        if self._slots is None or self._slots[0] != weights:
+            self._slots = weights, Slots(self.model)
+        return self._slots[1]
+
+    def _step(self, slots: Slots, rows: dict[int, _Turn]) -> list[int]:
+        """One token for every row; the slots whose turns are over."""
+        import torch
+
+        if max(rows) + 1 - len(rows) > len(rows) // _IDLE:
+            _close_ranks(slots, rows)
+        width = max(rows) + 1
+        alive = torch.zeros(width, dtype=torch.bool)
+        alive[list(rows)] = True
+        scores = slots.step(width, alive)  # (width, vocabulary)
+        add_noise(scores, {slot: turn.noise for slot, turn in rows.items() if turn.noise})
+        chosen = scores.argmax(-1).cpu()  # (width,)
+        slots.put(width, chosen)
+        over = torch.isin(chosen, torch.tensor([*self.ends, self.tokenizer.pad_token_id]))
+        for stops in {turn.request.stop for turn in rows.values()} - {()}:
+            criterion = self._stopper(stops)
+            hit = criterion(slots.tail(width, criterion.maximum_token_len), None)
+            theirs = [slot for slot, turn in rows.items() if turn.request.stop == stops]
+            over[theirs] |= hit[theirs]
+        for slot, turn in rows.items():
+            turn.said.append(int(chosen[slot]))
+        return [s for s, turn in rows.items() if over[s] or len(turn.said) == turn.limit]
+
+    def _stopper(self, stops: tuple[str, ...]) -> Any:
+        """What tells whether the last tokens of rows (rows, tokens) end in a stop string."""
+        if self._stops is None or self._stops[0] != stops:
+            from transformers import StopStringCriteria
+
+            self._stops = stops, StopStringCriteria(self.tokenizer, list(stops))
+        return self._stops[1]
+
+    def _in_batches(self, turns: list[_Turn], stop: Stop) -> Iterator[tuple[_Turn, float]]:
+        """The plain way, for models whose keys and values cannot be kept: padded batches."""
+
+        def setting(turn: _Turn) -> tuple[Any, ...]:
+            return turn.request.stop, turn.limit
+
+        # Alike settings and lengths share a batch: little is padded, and no reply is cut short by
+        # another's long prompt.
+        for _, alike in groupby(sorted(turns, key=lambda t: (*setting(t), len(t.prompt))), setting):
+            group = list(alike)
+            for at in range(0, len(group), self.batch_size):
+                if stop.is_set():
+                    raise CancelledError
+                batch = group[at : at + self.batch_size]
+                started = time.monotonic()
+                self._generate(batch)
+                seconds = (time.monotonic() - started) / len(batch)
+                for turn in batch:
+                    yield turn, seconds
+
+    def _generate(self, turns: list[_Turn]) -> None:
+        """Let a batch of one setting say what it has to say."""
         import torch
         from transformers import LogitsProcessorList
 
-        if limit < 1:
-            return [Reply("", len(p), 0, "context full", 0.0) for p in prompts]
-        started = time.monotonic()
-        first = requests[0]
-        inputs = self._share_prefix(prompts)
-        processors = LogitsProcessorList()
-        if first.temperature > 0:
-            processors.append(GumbelSampler(requests))
+        if turns[0].limit < 1:
+            return
+        noises = {row: turn.noise for row, turn in enumerate(turns) if turn.noise}
+        inputs = self.tokenizer.pad(
+            {"input_ids": [turn.prompt for turn in turns]}, return_tensors="pt"
+        ).to(self.model.device)  # (rows, prompt tokens), padded at the left
         with torch.inference_mode():
             # (rows, prompt tokens) in, (rows, prompt tokens + new tokens) out; rows that end early
             # are padded, so the longest answer decides how long the batch takes
             out = self.model.generate(
                 **inputs,
-                max_new_tokens=limit,
+                max_new_tokens=turns[0].limit,
                 # Plain decoding, whatever the model's generation_config.json asks for.
                 do_sample=False,
                 temperature=None,
                 top_p=None,
                 top_k=None,
                 repetition_penalty=1.0,
-                logits_processor=processors,
-                stop_strings=list(first.stop) or None,
+                logits_processor=LogitsProcessorList(
+                    [lambda _, scores: add_noise(scores.float(), noises)]
+                ),
+                stop_strings=list(turns[0].request.stop) or None,
                 tokenizer=self.tokenizer,
                 eos_token_id=self.ends,
                 pad_token_id=self.tokenizer.pad_token_id,
             )
-        rows = out[:, inputs["input_ids"].shape[1] :].tolist()  # (rows, new tokens)
-        # One batch, one clock: its time is shared out evenly, so that sums are right.
-        seconds = (time.monotonic() - started) / len(requests)
-        replies = []
-        for request, prompt, row in zip(requests, prompts, rows, strict=True):
-            text, count, finish = self._decode(row, request, limit)
-            replies.append(Reply(request.prefix + text, len(prompt), count, finish, seconds))  # type: ignore[arg-type]
-        return replies
+        for turn, row in zip(turns, out[:, inputs["input_ids"].shape[1] :].tolist(), strict=True):
+            turn.said = row
 
-    def _share_prefix(self, prompts: list[list[int]]) -> dict[str, Any]:
-        """Left-padded inputs; the beginning that all prompts share is read once for the batch.
-
-        Each row is `shared` tokens, then its padding, then the rest of its prompt. With few-shot
-        examples the shared part is most of a prompt.
-        """
-        import torch
-
-        device = self.model.device
-        cache = make_cache(self.model.config)
-        shared = 0
-        # A sliding window would count the padding behind the prefix as if it were text.
-        if len(prompts) > 1 and not any(cache.is_sliding):
-            # One token stays out of the cache: there must be something to compute logits from.
-            shortest = min(map(len, prompts)) - 1
-            while shared < shortest and len({p[shared] for p in prompts}) == 1:
-                shared += 1
-        if shared < _SHARED_PREFIX:
-            shared = 0
-        longest = max(map(len, prompts)) - shared
-        pad = self.tokenizer.pad_token_id
-        rows, mask = [], []
-        for prompt in prompts:
-            gap = longest - (len(prompt) - shared)
-            rows.append(prompt[:shared] + [pad] * gap + prompt[shared:])
-            mask.append([1] * shared + [0] * gap + [1] * (len(prompt) - shared))
-        inputs: dict[str, Any] = {
-            "input_ids": torch.tensor(rows, device=device),  # (rows, shared + longest rest)
-            "attention_mask": torch.tensor(mask, device=device),  # the same; 0 on padding
-        }
-        if shared:
-            prefix = torch.tensor([prompts[0][:shared]], device=device)  # (1, shared)
-            with torch.inference_mode():
-                self.model(
-                    input_ids=prefix, past_key_values=cache, use_cache=True, logits_to_keep=1
-                )
-            # keys and values (1, heads, shared, width) -> (rows, heads, shared, width)
-            cache.batch_repeat_interleave(len(prompts))
-        if not any(cache.is_sliding):
-            inputs["past_key_values"] = cache
-        return inputs
-
-    def _decode(self, row: list[int], request: Request, limit: int) -> tuple[str, int, str]:
-        """Text, tokens and finish reason. A row that ended before others is padded."""
+    def _finish(self, turn: _Turn, seconds: float) -> Reply:
+        """What was said as a reply. A row that ended before others of its batch is padded."""
+        request, row = turn.request, turn.said
+        if turn.limit < 1:
+            return Reply("", len(turn.prompt), 0, "context full", 0.0)
         over = {*self.ends, self.tokenizer.pad_token_id}
         count = next((i for i, token in enumerate(row) if token in over), len(row))
         text = self.tokenizer.decode(row[:count], skip_special_tokens=True)
         cuts = [text.index(stop) for stop in request.stop if stop in text]
+        finish: Literal["stop", "length"] = "stop"
         if cuts:
-            return text[: min(cuts)], count, "stop"
-        # The end token is one the model wrote, the padding is not.
-        wrote = count + (count < len(row) and row[count] in self.ends)
-        return text, wrote, "length" if count == limit else "stop"
+            text = text[: min(cuts)]
+        else:
+            finish = "length" if count == turn.limit else "stop"
+            # The end token is one the model wrote, the padding is not.
+            count += count < len(row) and row[count] in self.ends
+        return Reply(request.prefix + text, len(turn.prompt), count, finish, seconds)
 
 
-class GumbelSampler:
+class Gumbel:
     """Sampling as greedy decoding over Gumbel noise, drawn per request and step.
 
     argmax(logits + T * Gumbel) samples softmax(logits / T); noise seeded by the request makes a
     reply independent of what shares its batch, so an interrupted run can be repeated exactly.
     """
 
-    def __init__(self, requests: Sequence[Request]) -> None:
+    def __init__(self, request: Request) -> None:
         import torch
 
-        self.temperature = requests[0].temperature
-        self.generators = []
-        for request in requests:
-            key = f"{request.seed}/{request.sample}/{request.prefix}/{request.messages}"
-            seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:7], "big")
-            # On the CPU even for a GPU, whose generators draw other numbers from the same seed.
-            self.generators.append(torch.Generator().manual_seed(seed))
+        self.temperature = request.temperature
+        key = f"{request.seed}/{request.sample}/{request.prefix}/{request.messages}"
+        seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:7], "big")
+        # On the CPU even for a GPU, whose generators draw other numbers from the same seed.
+        self.generator = torch.Generator().manual_seed(seed)
 
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        """Scores with noise, (rows, vocabulary) as they came; ids are (rows, tokens so far)."""
+    def draw(self, size: int) -> torch.Tensor:
+        """Noise for one step, (size,)."""
         import torch
 
-        # -log of an exponential draw is a Gumbel draw, hence the minus below.
-        noise = torch.stack(
-            [torch.empty(scores.shape[-1]).exponential_(generator=g) for g in self.generators]
-        )
-        return scores.float() - self.temperature * noise.log().to(scores.device)
+        # -log of an exponential draw is a Gumbel draw.
+        return -self.temperature * torch.empty(size).exponential_(generator=self.generator).log()
 
 
-def _groups(order: list[int], settings: list[tuple[Any, ...]], size: int) -> list[list[int]]:
-    """Places in `order` cut into batches of at most `size`, each of one setting."""
-    groups: list[list[int]] = []
-    for i in order:
-        if groups and settings[groups[-1][0]] == settings[i] and len(groups[-1]) < size:
-            groups[-1].append(i)
-        else:
-            groups.append([i])
-    return groups
+def add_noise(scores: torch.Tensor, noises: Mapping[int, Gumbel]) -> torch.Tensor:
+    """Scores (rows, vocabulary) with the noise of the rows that have any, in place."""
+    import torch
+
+    if noises:
+        drawn = [noise.draw(scores.shape[-1]) for noise in noises.values()]
+        scores[list(noises)] += torch.stack(drawn).to(scores.device)
+    return scores
+
+
+def _join(slots: Slots, rows: dict[int, _Turn], turns: list[_Turn], clock: float) -> None:
+    """Give each turn a slot that holds its prompt."""
+    slots.reserve(len(rows) + len(turns), 0)
+    spare = max(turn.limit for turn in turns)
+    claimed = slots.claim([turn.prompt for turn in turns], rows, spare)
+    for slot, turn in zip(claimed, turns, strict=True):
+        turn.began = clock
+        rows[slot] = turn
+
+
+def _close_ranks(slots: Slots, rows: dict[int, _Turn]) -> None:
+    """Put the rows into the first slots, so that a step computes no others."""
+    while (last := max(rows)) >= len(rows):
+        gap = next(slot for slot in range(last) if slot not in rows)
+        slots.swap(gap, last)
+        rows[gap] = rows.pop(last)

@@ -1,6 +1,6 @@
 """Repairs of libraries, each with the releases it is for and a test that says when it may go.
 
-Knows bitsandbytes' CPU kernels and transformers' caches; knows no model.
+Knows bitsandbytes' CPU kernels; knows no model.
 """
 
 from __future__ import annotations
@@ -8,8 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
-
-_ROOM_AHEAD = 128  # tokens a cache can grow by before it is copied
 
 
 @dataclass(frozen=True)
@@ -32,55 +30,8 @@ class Repair:
 
 
 NF4_ON_CPU = Repair("bitsandbytes", ">=0.48,<0.51")
-GROWING_CACHE = Repair("transformers", ">=5.0,<6")
-
-
-def make_cache(config: Any) -> Any:
-    """A dynamic cache that leaves room to grow, where `GROWING_CACHE` fits, else a plain one.
-
-    transformers' own copies all keys and values for every token: with few-shot prompts that was 57%
-    of the time of a batch on CPU.
-    """
-    from transformers import DynamicCache
-    from transformers.cache_utils import DynamicLayer
-
-    cache = DynamicCache(config=config)
-    if not GROWING_CACHE.fits():
-        return cache
-
-    class RoomyLayer(DynamicLayer):
-        rooms: tuple[Any, Any] | None = None  # keys, values: (batch, heads, reserved tokens, width)
-
-        def update(self, key_states: Any, value_states: Any, *args: Any, **kwargs: Any) -> Any:
-            """Adds states of (batch, heads, new tokens, width); returns all so far, as views."""
-            if not self.is_initialized:
-                self.lazy_initialization(key_states, value_states)
-            start = self.get_seq_length()
-            end = start + key_states.shape[-2]
-            if self.rooms is None or not self._fits(end):
-                shape = (*key_states.shape[:-2], end + _ROOM_AHEAD, key_states.shape[-1])
-                self.rooms = (key_states.new_empty(shape), value_states.new_empty(shape))
-                if start:
-                    self.rooms[0][..., :start, :] = self.keys
-                    self.rooms[1][..., :start, :] = self.values
-            keys, values = self.rooms
-            keys[..., start:end, :] = key_states
-            values[..., start:end, :] = value_states
-            self.keys, self.values = keys[..., :end, :], values[..., :end, :]
-            return self.keys, self.values
-
-        def _fits(self, end: int) -> bool:
-            """Whether the room is long enough and what is cached so far lies in it.
-
-            It does not after transformers repeated or reordered the rows, which copies them.
-            """
-            if self.rooms is None or self.rooms[0].shape[-2] < end or self.keys is None:
-                return False
-            here = self.keys.untyped_storage().data_ptr()
-            return here == self.rooms[0].untyped_storage().data_ptr()
-
-    cache.layers = [RoomyLayer() if type(x) is DynamicLayer else x for x in cache.layers]
-    return cache
+# No repair, but as bound to releases: `slots` writes a cache of its own.
+CUSTOM_CACHE = Repair("transformers", ">=5.0,<6")
 
 
 def repair_nf4() -> None:

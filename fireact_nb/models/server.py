@@ -1,12 +1,14 @@
 """A local model behind an OpenAI-compatible address, for any agent that speaks that protocol.
 
-Knows HTTP, the shape of chat completions, and how to gather what is waiting into one batch.
-Knows nothing of weights, and not all of OpenAI's protocol: what it cannot do it refuses by name.
+Knows HTTP, the shape of chat completions, what one caller may ask for, and how to gather what is
+waiting into one batch. Knows nothing of weights, and not all of OpenAI's protocol: what it cannot
+do it refuses by name.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import queue
 import random
@@ -21,15 +23,24 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from ..agent.chat import Reply, Request
 from ..errors import FireActError
+from .api import is_loopback
 from .local import LocalChat
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
+    from starlette.applications import Starlette
+    from starlette.requests import Request as Call
+    from starlette.responses import JSONResponse
 
 # What would change the answer and is not supported, unless its value asks for nothing.
 _REFUSED = """stream tools functions tool_choice function_call response_format modalities audio
     logprobs top_logprobs logit_bias presence_penalty frequency_penalty n top_p"""
 _NOTHING: tuple[Any, ...] = (None, False, 0, [], {}, "none", "auto", ["text"], {"type": "text"})
+
+# What one caller may take, so that no other waits for it.
+_BYTES_A_TOKEN = 32  # of a body: even text in \u escapes needs fewer
+_SLOWEST_BODY = 10.0  # seconds
+_LONGEST_STOP = 64  # characters: each is compared with every word of the vocabulary
+_MOST_WAITING = 1024  # calls
 
 Job = tuple[Request, "Future[Reply]"]
 
@@ -38,95 +49,149 @@ class _Refused(Exception):
     """args: HTTP status, text, and OpenAI's param and code."""
 
 
-def make_app(chat: LocalChat, model_name: str) -> FastAPI:
+def make_app(chat: LocalChat, model_name: str) -> Starlette:
     """POST /v1/chat/completions, GET /v1/models and GET /health for one model.
 
     Requests that wait together are answered as one batch. While the app runs, the model is its
-    own: do not call `chat` beside it. Raises FireActError when fastapi or uvicorn is missing.
+    own: do not call `chat` beside it. Raises FireActError when starlette or uvicorn is missing.
     """
     try:
         import uvicorn  # noqa: F401
-        from fastapi import FastAPI
+        from pydantic import ValidationError
+        from starlette.applications import Starlette
+        from starlette.exceptions import HTTPException
+        from starlette.responses import JSONResponse
+        from starlette.routing import Route
     except ImportError as error:
-        text = 'Serving a model needs fastapi and uvicorn: pip install "fireact-nb[serve]"'
+        text = 'Serving a model needs starlette and uvicorn: pip install "fireact-nb[serve]"'
         raise FireActError(text) from error
 
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        worker = threading.Thread(target=_work, args=(chat, jobs), name="serve", daemon=True)
-        worker.start()
-        yield
-        jobs.put(None)
-        await asyncio.to_thread(worker.join)
+    desk, read = _Desk(chat), _make_reader(model_name)
 
-    app = FastAPI(title=f"fireact-nb: {model_name}", lifespan=lifespan)
-    jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
-    app.state.jobs = jobs
-    _explain_errors(app)
-    read = _make_reader(model_name)
-
-    @app.post("/v1/chat/completions")
-    async def complete(body: dict[str, Any]) -> dict[str, Any]:
-        future: Future[Reply] = Future()
-        jobs.put((read(body), future))
-        reply = await asyncio.wrap_future(future)
+    async def complete(call: Call) -> JSONResponse:
+        body = await _read_body(call, 100_000 + _BYTES_A_TOKEN * chat.context)
+        reply = await _unless_gone(call, await desk.take(read(body)))
         if reply.finish_reason == "context full":
-            count = reply.prompt_tokens
-            text = f"The maximum context length is {chat.context} tokens; the messages take {count}"
-            raise _Refused(400, text, "messages", "context_length_exceeded")
-        return _completion(reply, model_name)
+            raise _too_long(chat, reply.prompt_tokens)
+        return JSONResponse(_completion(reply, model_name))
+
+    async def models(_: Call) -> JSONResponse:
+        return JSONResponse({"object": "list", "data": [card]})
+
+    async def health(_: Call) -> JSONResponse:
+        return JSONResponse({"status": "ok", "model": model_name})
 
     card = {"id": model_name, "object": "model", "created": int(time.time()), "owned_by": "local"}
-    app.get("/v1/models")(lambda: {"object": "list", "data": [card]})
-    app.get("/health")(lambda: {"status": "ok", "model": model_name})
+    routes = [
+        Route("/v1/chat/completions", complete, methods=["POST"]),
+        Route("/v1/models", models),
+        Route("/health", health),
+    ]
+    refusals = (_Refused, HTTPException, ValidationError, Exception)
+    app = Starlette(
+        routes=routes, exception_handlers=dict.fromkeys(refusals, _refuse), lifespan=desk.open
+    )
+    app.state.jobs = desk.jobs
     return app
 
 
-def _explain_errors(app: FastAPI) -> None:
-    """Every refusal, the frameworks' own too, in the shape of OpenAI's errors."""
-    from fastapi.exceptions import RequestValidationError
-    from fastapi.responses import JSONResponse
+async def _read_body(call: Call, most: int) -> dict[str, Any]:
+    """The JSON object that was sent, of at most so many bytes and not too slowly."""
+    from starlette.requests import ClientDisconnect
+
+    if "json" not in call.headers.get("content-type", ""):
+        # A page in a browser may send anything else to this machine without asking.
+        raise _Refused(415, "Send the body as application/json.", None, None)
+    data = bytearray()
+    try:
+        async with asyncio.timeout(_SLOWEST_BODY):
+            async for chunk in call.stream():
+                data += chunk
+                if len(data) > most:  # what is still to come is thrown away
+                    text = f"The body is over {most:,} bytes: beyond the maximum context length"
+                    raise _Refused(413, text, "messages", "context_length_exceeded")
+        body = json.loads(data)
+    except TimeoutError as error:
+        text = f"The body was not here after {_SLOWEST_BODY:g} s."
+        raise _Refused(408, text, None, None) from error
+    except ClientDisconnect as error:
+        raise _Refused(400, "The body broke off.", None, None) from error
+    except (ValueError, RecursionError) as error:
+        raise _Refused(400, f"The body is not JSON: {error}", None, None) from error
+    if not isinstance(body, dict):
+        raise _Refused(400, "The body is not a JSON object.", None, None)
+    return body
+
+
+async def _unless_gone(call: Call, future: Future[Reply]) -> Reply:
+    """The reply; who hangs up before it comes gets none, and leaves the queue."""
+    answer = asyncio.wrap_future(future)
+    gone = asyncio.ensure_future(call.receive())  # after the body only the end can come
+    either: set[asyncio.Future[Any]] = {answer, gone}
+    try:
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not answer.done():
+            raise _Refused(499, "The caller has gone.", None, None)
+        return answer.result()
+    finally:
+        gone.cancel()
+        answer.cancel()
+
+
+async def _refuse(_: Call, error: Exception) -> JSONResponse:
+    """Every refusal, the framework's own too, in the shape of OpenAI's errors."""
     from pydantic import ValidationError
     from starlette.exceptions import HTTPException
 
-    @app.exception_handler(_Refused)
-    @app.exception_handler(HTTPException)
-    @app.exception_handler(ValidationError)
-    @app.exception_handler(RequestValidationError)
-    async def refuse(_: Any, error: Any) -> JSONResponse:
-        if isinstance(error, HTTPException):
-            error = _Refused(error.status_code, error.detail, None, None)
-        elif not isinstance(error, _Refused):
-            first = error.errors()[0]
-            place = ".".join(map(str, first["loc"]))
-            error = _Refused(400, f"{place}: {first['msg']}", place, None)
-        status, text, param, code = error.args
-        kind = "invalid_request_error" if status < 500 else "server_error"
-        body = {"message": text, "type": kind, "param": param, "code": code}
-        return JSONResponse({"error": body}, status)
+    if isinstance(error, HTTPException):
+        return _error(error.status_code, error.detail)
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        return _error(400, f"{place}: {first['msg']}", place)
+    if isinstance(error, _Refused):
+        return _error(*error.args)
+    return _error(500, f"The server failed: {type(error).__name__}")
+
+
+def _error(
+    status: int, text: str, param: str | None = None, code: str | None = None
+) -> JSONResponse:
+    from starlette.responses import JSONResponse
+
+    kind = "invalid_request_error" if status < 500 else "server_error"
+    body = {"message": text, "type": kind, "param": param, "code": code}
+    return JSONResponse({"error": body}, status)
+
+
+def _too_long(chat: LocalChat, count: int) -> _Refused:
+    text = f"The maximum context length is {chat.context} tokens; the messages take {count}"
+    return _Refused(400, text, "messages", "context_length_exceeded")
 
 
 def _make_reader(model_name: str) -> Callable[[dict[str, Any]], Request]:
     """What reads the JSON of a call; it raises _Refused or pydantic's ValidationError."""
     from pydantic import BaseModel, Field
 
+    Stop = Annotated[str, Field(max_length=_LONGEST_STOP)]
+
     class Message(BaseModel):
         role: Literal["system", "user", "assistant"]
         content: str
 
-    class Call(BaseModel):  # the defaults are OpenAI's, but there max_tokens has none
+    class Asked(BaseModel):  # the defaults are OpenAI's, but there max_tokens has none
         model: str
         messages: list[Message] = Field(min_length=1)
         max_tokens: int = Field(256, ge=1)
         max_completion_tokens: int | None = Field(None, ge=1)
         temperature: float = Field(1.0, ge=0, le=2)
-        stop: str | Annotated[list[str], Field(max_length=4)] = ""
+        stop: Stop | Annotated[list[Stop], Field(max_length=4)] = ""
         seed: int = Field(default_factory=lambda: random.getrandbits(62))
 
     def read(body: dict[str, Any]) -> Request:
-        call = Call.model_validate({k: v for k, v in body.items() if v is not None})
+        call = Asked.model_validate({k: v for k, v in body.items() if v is not None})
         if call.model != model_name:
-            text = f"The model {call.model!r} does not exist here; {model_name!r} is served."
+            text = f"The model {call.model!r:.80} does not exist here; {model_name!r} is served."
             raise _Refused(404, text, "model", "model_not_found")
         for name in _REFUSED.split():
             if body.get(name) not in ((None, 1) if name in ("n", "top_p") else _NOTHING):
@@ -157,40 +222,101 @@ def _completion(reply: Reply, model_name: str) -> dict[str, Any]:
     }
 
 
-def _work(chat: LocalChat, jobs: queue.SimpleQueue[Job | None]) -> None:
-    """The one thread that uses the model. A job is (request, future), or None to stop."""
-    running = True
-    while running:
-        taken = [jobs.get()]
-        while len(taken) < chat.batch_size and not jobs.empty():
-            taken.append(jobs.get())
-        running = None not in taken
-        batch = []
-        for request, future in filter(None, taken):
-            try:  # what a chat template refuses must not fail its neighbours
-                if future.set_running_or_notify_cancel():  # else who asked has gone
-                    chat.encode(request)
-                    batch.append((request, future))
-            except Exception as error:
-                text = f"The chat template does not take these messages: {error}"
-                future.set_exception(_Refused(400, text, "messages", None))
+class _Desk:
+    """Where calls wait, and the one thread that takes them to the model, as many as fit a batch."""
+
+    def __init__(self, chat: LocalChat) -> None:
+        self.chat = chat
+        self.jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+
+    @asynccontextmanager
+    async def open(self, _: Starlette) -> AsyncIterator[None]:
+        worker = threading.Thread(target=self._work, name="serve", daemon=True)
+        worker.start()
+        yield
+        self.jobs.put(None)
+        await asyncio.to_thread(worker.join)
+
+    async def take(self, request: Request) -> Future[Reply]:
+        """Queue a request that the model can take; any other is refused at once, not in turn."""
         try:
-            replies = chat.reply([request for request, _ in batch]) if batch else []
-            for (_, future), reply in zip(batch, replies, strict=True):
-                future.set_result(reply)
+            prompt = await asyncio.to_thread(self.chat.encode, request)
+        except Exception as error:  # a chat template raises what it likes
+            text = f"The chat template does not take these messages: {error}"
+            raise _Refused(400, text, "messages", None) from error
+        if len(prompt) > self.chat.context:
+            raise _too_long(self.chat, len(prompt))
+        if self.jobs.qsize() >= _MOST_WAITING:
+            raise _Refused(429, f"{_MOST_WAITING} calls are waiting. Try again later.", None, None)
+        future: Future[Reply] = Future()
+        self.jobs.put((request, future))
+        return future
+
+    def _work(self) -> None:
+        """Answer jobs, a (request, future) each, until there is a None among them."""
+        running = True
+        while running:
+            taken = [self.jobs.get()]
+            while len(taken) < self.chat.batch_size and not self.jobs.empty():
+                taken.append(self.jobs.get())
+            running = None not in taken
+            # Those who have gone meanwhile are left out.
+            batch = [j for j in taken if j is not None and j[1].set_running_or_notify_cancel()]
+            if batch:
+                self._answer(batch)
+
+    def _answer(self, batch: list[Job]) -> None:
+        """Each gets its reply as soon as it is there; who makes a batch fail fails alone."""
+        left = dict(enumerate(batch))
+
+        def done(place: int, reply: Reply) -> None:
+            left.pop(place)[1].set_result(reply)
+
+        try:
+            self.chat.reply([request for request, _ in batch], done)
         except Exception as error:
-            logging.getLogger(__name__).exception("a batch of %d requests failed", len(batch))
-            for _, future in batch:
-                future.set_exception(_Refused(500, f"The model failed: {error!r}", None, None))
+            if len(batch) == 1:
+                logging.getLogger(__name__).exception("a request failed")
+                refusal = _Refused(500, f"The model failed: {error!r}", None, None)
+                batch[0][1].set_exception(refusal)
+                return
+            rest = list(left.values())
+            middle = (len(rest) + 1) // 2
+            for part in filter(None, (rest[:middle], rest[middle:])):
+                self._answer(part)
+
+
+def _only_loopback(app: Any) -> Any:
+    """The app for calls to this machine by one of its own names.
+
+    A page from elsewhere whose name was made to mean 127.0.0.1 gets nothing.
+    """
+
+    async def guarded(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            host = dict(scope["headers"]).get(b"host", b"").decode("latin-1")
+            if not is_loopback(f"//{host}"):
+                text = f"The Host {host!r:.80} is not a name of this machine, as localhost is."
+                await _error(403, text, "Host")(scope, receive, send)
+                return
+        await app(scope, receive, send)
+
+    return guarded
 
 
 @contextmanager
-def start_server(app: FastAPI, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
-    """Run the app in a thread, by default at a free port; gives the base url for OpenAI clients."""
+def start_server(app: Starlette, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
+    """Run the app in a thread, by default at a free port; gives the base url for OpenAI clients.
+
+    On a loopback host, calls under another name than this machine's own are refused.
+    """
     import uvicorn
 
+    guarded = _only_loopback(app) if is_loopback(f"//{host}") else app
     # No log_config: the caller's logging stays as it is. Calls under way get ten seconds to end.
-    config = uvicorn.Config(app, log_config=None, log_level="warning", timeout_graceful_shutdown=10)
+    config = uvicorn.Config(
+        guarded, log_config=None, log_level="warning", timeout_graceful_shutdown=10
+    )
     server = uvicorn.Server(config)
     try:
         listener = socket.create_server((host, port))

@@ -11,7 +11,7 @@ import logging
 import os
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -24,7 +24,7 @@ from .quirks import repair_nf4
 if TYPE_CHECKING:
     import torch
 
-_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_HUB_NAME = re.compile(r"\w[\w.-]*/[\w.-]+")
 
 
 def quiet_libraries() -> None:
@@ -71,11 +71,14 @@ def choose_device() -> tuple[str, torch.dtype]:
 
 def load_tokenizer(model: str | Path) -> Any:
     """The tokenizer of a model folder or hub name, ready to pad. No code of the folder runs."""
+    local = _is_local(model)
     from transformers import AutoTokenizer
 
     with _told(model):
         # Never left out: transformers would ask on standard input and obey a "y", also of a pipe.
-        return let_pad(AutoTokenizer.from_pretrained(model, trust_remote_code=False))
+        return let_pad(
+            AutoTokenizer.from_pretrained(model, trust_remote_code=False, local_files_only=local)
+        )
 
 
 def let_pad(tokenizer: Any) -> Any:
@@ -93,13 +96,10 @@ def load_base(model: str | Path, quantized: bool = False) -> tuple[Any, Any]:
     """A causal LM and its tokenizer; float32 on CPU, bfloat16 or float16 on GPU by capability.
 
     `quantized` loads the linear layers in NF4 with double quantisation (QLoRA, arXiv 2305.14314).
-    Raises FireActError when the folder is missing or broken. Never runs code from a model folder.
+    Raises FireActError when the folder is missing or broken, or holds numbers that are none. Never
+    runs code from a model folder, unpickles nothing and asks no hub about a folder that is here.
     """
-    if not Path(model).exists() and (isinstance(model, Path) or not _HUB_NAME.fullmatch(model)):
-        raise FireActError(
-            f"There is no model folder {model}. Check the path; `git checkout data` restores the "
-            "shipped ones."
-        )
+    local = _is_local(model)
     quiet_libraries()  # before the libraries, some of which warn while they are imported
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
@@ -121,6 +121,7 @@ def load_base(model: str | Path, quantized: bool = False) -> tuple[Any, Any]:
         both: Any = AutoModelForCausalLM.from_pretrained(
             model,
             trust_remote_code=False,
+            local_files_only=local,
             dtype=dtype,
             use_safetensors=True,
             quantization_config=config,
@@ -130,7 +131,51 @@ def load_base(model: str | Path, quantized: bool = False) -> tuple[Any, Any]:
         loaded, report = both
         if report["missing_keys"]:  # transformers would draw them at random, and only warn
             raise ValueError(f"the weights lack {min(report['missing_keys'])}")
+        _check_numbers(loaded.named_parameters())
     return loaded, tokenizer
+
+
+def _is_local(model: str | Path) -> bool:
+    """Whether it is a folder here, or else a hub's "owner/name"; raises FireActError for neither.
+
+    A hub is asked about nothing that can be a misspelt folder: where it cannot be reached, that
+    takes a minute to fail, and where it can, a stranger may own the name.
+    """
+    folder = Path(model)
+    if not (str(model) and folder.is_dir()):
+        named = isinstance(model, str) and _HUB_NAME.fullmatch(model)
+        if named and not folder.parent.exists():
+            return False
+        raise FireActError(
+            f"There is no model folder {model}. Check the path; `git checkout data` restores the "
+            "shipped ones. A model of the Hugging Face hub has two names: owner/model."
+        )
+    if (folder / "adapter_config.json").exists():  # transformers would go and find its base
+        raise FireActError(
+            f"{model} holds an adapter, not a model. Name the model that the adapter was trained "
+            "on (its recipe.json tells), and this folder as the adapter."
+        )
+    index = folder / "model.safetensors.index.json"  # the list of a big model's files
+    pickled = index.read_bytes().count(b'.bin"') if index.exists() else any(folder.glob("*.bin"))
+    if pickled and not (folder / "model.safetensors").exists():
+        raise FireActError(_PICKLE.format(model))
+    return True
+
+
+_PICKLE = (
+    "{} holds its weights as a pickle (.bin), which could run any code when it is opened, and is "
+    "not. Use weights saved as .safetensors."
+)
+
+
+def _check_numbers(weights: Iterable[tuple[str, torch.Tensor]]) -> None:
+    """ValueError where a weight is not a finite number."""
+    for name, weight in weights:
+        # Of one in four bits, the mean of the scales: a NaN in any block is one there.
+        state = getattr(weight, "quant_state", None)
+        numbers = state.offset if state is not None and state.nested else weight
+        if numbers.is_floating_point() and not numbers.isfinite().all():
+            raise ValueError(f"{name} holds values that are not finite numbers (NaN)")
 
 
 @contextmanager
@@ -158,6 +203,8 @@ def load_model(model: str | Path, adapter: str | Path | None = None) -> tuple[An
     """A model ready to answer, its adapter merged into the weights it was trained on.
 
     An adapter trained by QLoRA is merged into the dequantised NF4 base, which is what it saw.
+    Raises FireActError as `load_base` does, and for an adapter that is of another model, not whole
+    or a pickle.
     """
     if adapter is None:
         loaded, tokenizer = load_base(model)
@@ -169,15 +216,13 @@ def load_model(model: str | Path, adapter: str | Path | None = None) -> tuple[An
             "with `fireact_nb.learning.training.fine_tune`, or check the path."
         )
     try:
-        kind = json.loads(recipe.read_text(encoding="utf-8"))["kind"] if recipe.exists() else ""
-        loaded, tokenizer = load_base(model, kind == "qlora")
-        from peft import PeftModel  # only now, for load_base has quieted what it imports
-
-        if kind == "qlora":
-            loaded = loaded.dequantize()
-        loaded = PeftModel.from_pretrained(loaded, str(folder)).merge_and_unload()
+        made = json.loads(recipe.read_text(encoding="utf-8")) if recipe.exists() else {}
+        quantized = made.get("kind") == "qlora"
+        _check_base(model, adapter, str(made.get("base", "")))
+        loaded, tokenizer = load_base(model, quantized)
+        loaded = _attach(loaded.dequantize() if quantized else loaded, folder)
     except FireActError:
-        raise  # the model's own trouble
+        raise  # says enough
     except Exception as error:
         raise FireActError(
             f"The adapter {adapter} could not be put on the model {model}: {_cause(error)}. Check "
@@ -185,6 +230,45 @@ def load_model(model: str | Path, adapter: str | Path | None = None) -> tuple[An
             "it)."
         ) from error
     return loaded.eval(), tokenizer
+
+
+def _check_base(model: str | Path, adapter: str | Path, base: str) -> None:
+    """Refuse an adapter whose recipe names another model; by hashes, for folders are renamed."""
+    here = describe(model)
+    hashes = [name.rpartition("@")[2] for name in (base, here) if _HASHED.search(name)]
+    if len(set(hashes)) == 2:
+        raise FireActError(
+            f"The adapter {adapter} was trained on {base} and does not belong to {model}, which is "
+            f"{here}. Use the model it was trained on."
+        )
+
+
+_HASHED = re.compile(r"@[0-9a-f]{8}$")
+
+
+def _attach(loaded: Any, folder: Path) -> Any:
+    """The model with the adapter merged in, every tensor of which must have its place there.
+
+    peft by itself draws at random what a file lacks and leaves out what it cannot place, with a
+    warning at most; and of a folder without weights it asks the hub, or unpickles.
+    """
+    # Only now, for load_base has quieted what they import.
+    from peft import PeftConfig, PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
+    from safetensors.torch import load_file
+
+    file = folder / "adapter_model.safetensors"
+    if not file.exists() and any(folder.glob("*.bin")):
+        raise FireActError(_PICKLE.format(folder))
+    saved = load_file(file)
+    _check_numbers(saved.items())
+    network = PeftModel(loaded, PeftConfig.from_pretrained(str(folder)))
+    places = get_peft_model_state_dict(network, save_embedding_layers=False)
+    if lacking := places.keys() - saved.keys():
+        raise ValueError(f"it lacks {min(lacking)}")
+    if odd := saved.keys() - places.keys() - network.state_dict().keys():
+        raise ValueError(f"the model has no place for {min(odd)}")
+    set_peft_model_state_dict(network, saved)
+    return network.merge_and_unload()
 
 
 def describe(model: str | Path, adapter: str | Path | None = None) -> str:

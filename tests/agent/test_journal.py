@@ -124,7 +124,6 @@ def test_zeros_left_by_a_power_cut_are_dropped(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "damage",
     [
-        b"",
         b"{",
         b"[1]",
         b'{"key": "a", "kind": "call"}',
@@ -132,22 +131,24 @@ def test_zeros_left_by_a_power_cut_are_dropped(tmp_path: Path) -> None:
         b'{"key":1,"kind":"call","value":{}}',
     ],
 )
-def test_a_broken_line_in_the_middle_is_named_and_nothing_is_changed(
-    tmp_path: Path, damage: bytes
-) -> None:
+def test_a_broken_line_in_the_middle_is_set_aside_and_named(tmp_path: Path, damage: bytes) -> None:
     path = tmp_path / "j.jsonl"
     with Journal(path) as journal:
         journal.put("a", {"n": 1})
         journal.put("b", {"n": 2})
-    first, second = path.read_bytes().splitlines()
+    sound = path.read_bytes()
+    first, second = sound.splitlines()
     path.write_bytes(b"\n".join([first, damage, second, b""]))
-    before = path.read_bytes()
-    with pytest.raises(FireActError, match=r"Line 2 of the journal .*delete that line"):
-        Journal(path)
-    assert path.read_bytes() == before
-    path.write_bytes(b"\n".join([first, second, b""]))  # the refused opening left no lock behind
-    with Journal(path) as journal:
+    with (
+        pytest.warns(UserWarning, match=r"line 2\) and moved to .*damaged"),
+        Journal(path) as journal,
+    ):
         assert journal.keys() == ["a", "b"]
+        journal.put("c", {})
+    assert (tmp_path / "j.jsonl.damaged").read_bytes() == damage + b"\n"
+    assert path.read_bytes().startswith(sound)
+    with Journal(path) as journal:  # and told once
+        assert journal.keys() == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("content", ["name,answer\nx,1\n", "just a note", '{"cells": []}'])

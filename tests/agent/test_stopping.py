@@ -111,7 +111,7 @@ def test_calls_that_come_back_in_time_are_kept_and_the_first_error_is_raised(
 
 def test_a_journal_that_refuses_ends_the_run(tmp_path: Path) -> None:
     class Full(Journal):
-        def put(self, *_: Any, **__: Any) -> None:
+        def write(self, *_: Any, **__: Any) -> None:
             raise FireActError("the disk is full")
 
     with ChatServer([BUSY, BUSY, says(FINISH)]) as server, Full(tmp_path / "j") as journal:

@@ -96,6 +96,9 @@ def test_clean_observation_is_one_harmless_line_and_stays(text):
         ("Thought 3: t\nAction 3: finish[x]", "finish", "x", None),
         ("Thought: a Thought: b\nAction: finish[x]", "finish", "x", None),
         ("Thought: wrap up. Action: finish[no]\nAction: finish[yes]", "finish", "yes", None),
+        ("Thought: t\nAction: search[a\nb] c", "search", "a b", "Thought: t\nAction: search[a\nb]"),
+        ("Thought: t\n**action:** Search(a).", "search", "a", "Thought: t\n**action:** Search(a)"),
+        ("Thought: t. Observation: b\nAction: finish[a]", None, "", "Thought: t."),
         ("Thought: t\nAction: think hard\nAction: finish[x]", "finish", "x", None),
         ("Thought: t\nAction: searching[x]", None, "", None),
         ("Thought: t\nAction: finished", None, "", None),
@@ -103,8 +106,8 @@ def test_clean_observation_is_one_harmless_line_and_stays(text):
          "Thought: t\r\nAction: search[a]"),
         ("Thought: t\n\x0bAction: search[a] junk", "search", "a",
          "Thought: t\n\x0bAction: search[a]"),
-        ("Thought: t\rAction: search[a]", None, "", None),  # \r alone ends no line
-        ("Thought: t\u2028Action: search[a]", None, "", None),
+        ("Thought: t\rAction: search[a]", "search", "a", None),
+        ("Thought: t\u2028Action: search[a]", "search", "a", None),
         ("", None, "", None),
     ],
 )  # fmt: skip

@@ -75,6 +75,16 @@ def test_the_table_comes_back(tmp_path_factory, suffix, outcomes):
     assert read_outcomes(path) == outcomes
 
 
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\tx", "\rx", "'=1", "''=1", "'a", "'"])
+def test_no_text_of_a_csv_is_a_formula_and_all_come_back(tmp_path, text):
+    row = replace(OUTCOME, answer=text, model=text, type=text, seed=-3)
+    write_outcomes(tmp_path / "x.csv", [row])
+    assert read_outcomes(tmp_path / "x.csv") == [row]
+    with (tmp_path / "x.csv").open(encoding="utf-8", newline="") as file:
+        (cells,) = csv.DictReader(file)
+    assert cells["seed"] == "-3" and cells["answer"][0] not in "=+-@\t\r"
+
+
 def test_csv_on_disk_has_plain_line_ends(tmp_path):
     write_outcomes(tmp_path / "o.csv", [OUTCOME])
     content = (tmp_path / "o.csv").read_bytes()

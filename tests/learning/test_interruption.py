@@ -50,8 +50,6 @@ def kill_after_a_checkpoint(base: Path, folder: Path) -> int:
 def test_a_killed_run_goes_on_from_its_last_whole_checkpoint(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import torch
-    from safetensors.torch import load_file
     from transformers import Trainer
 
     reached = kill_after_a_checkpoint(base, tmp_path / "killed")
@@ -68,16 +66,14 @@ def test_a_killed_run_goes_on_from_its_last_whole_checkpoint(
 
     monkeypatch.setattr(Trainer, "training_step", counted)
     done = fine_tune(base, BOOKS, tmp_path / "killed", LONG, progress=False)
-    assert steps == list(range(reached, 90)), "it did not go on where it stopped"
+    assert sorted(set(steps)) == list(range(reached, 90)), "it did not go on where it stopped"
     assert [s for s, _ in done.losses] == [1, *range(5, 91, 5)]
     assert not (tmp_path / "killed" / "checkpoints").exists()
 
     calm = fine_tune(base, BOOKS, tmp_path / "calm", LONG, progress=False)
-    since = reached // 5 + 2  # the mean that was cut short by the kill is over fewer steps
-    assert dict(calm.losses[since:]) == pytest.approx(dict(done.losses[since:]), rel=1e-3)
-    for name, weight in load_file(calm.folder / "adapter_model.safetensors").items():
-        resumed = load_file(done.folder / "adapter_model.safetensors")[name]
-        torch.testing.assert_close(resumed, weight, atol=1e-4, rtol=1e-3)
+    assert calm.losses == done.losses
+    for name in ("adapter_model.safetensors", "losses.json", "recipe.json"):
+        assert (calm.folder / name).read_bytes() == (done.folder / name).read_bytes()
 
 
 @pytest.mark.slow
@@ -91,25 +87,46 @@ def test_a_killed_run_of_another_recipe_is_not_gone_on_with(base: Path, tmp_path
 
 
 @pytest.mark.parametrize("kind", ["lora", "full"])
-@pytest.mark.parametrize("broken", ["recipe.json", "losses.json", "weights"])
+@pytest.mark.parametrize("moved", [0, 1, 3])
 def test_a_folder_that_was_not_filled_to_its_end_loads_as_nothing(
-    broken: str, kind: str, base: Path, tmp_path: Path
+    moved: int, kind: str, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where another result lay before, whose recipe does not belong to the new weights."""
     folder, recipe = tmp_path / "a", replace(RECIPE, kind=kind, epochs=1)
     earlier = replace(recipe, kind="qlora", seed=1) if kind == "lora" else replace(recipe, seed=1)
     fine_tune(base, BOOKS, folder, earlier, progress=False)
-    prefix = "" if kind == "full" else "adapter_"
-    stone = folder / (f"{prefix}model.safetensors" if broken == "weights" else broken)
-    stone.unlink()
-    stone.mkdir()  # here writing ends, as a kill would end it
-    with pytest.raises(FireActError, match=rf"{stone.name} was not written"):
-        fine_tune(base, BOOKS, folder, recipe, progress=False)
+    move, names = os.replace, []
+
+    def broken_off(source: Path, target: Path) -> None:
+        if target.parent == folder and len(names) == moved:
+            raise KeyboardInterrupt
+        if target.parent == folder:
+            names.append(target.name)
+        move(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", broken_off)
+        with pytest.raises(KeyboardInterrupt):
+            fine_tune(base, BOOKS, folder, recipe, progress=False)
+    assert names[:1] == ["recipe.json"][:moved]
     paths = (folder,) if kind == "full" else (base, folder)
-    with pytest.raises(FireActError, match=rf"{prefix}config\.json"):
+    with pytest.raises(FireActError, match=r"config\.json"):
         load_model(*paths)
-    stone.rmdir()
     done = fine_tune(base, BOOKS, folder, recipe, progress=False)
     fresh = fine_tune(base, BOOKS, tmp_path / "b", recipe, progress=False)
     made = [next(d.folder.glob("*model.safetensors")).read_bytes() for d in (done, fresh)]
     assert made[0] == made[1] and load_model(*paths)
+
+
+@pytest.mark.parametrize("name", ["adapter_config.json", "adapter_model.safetensors"])
+def test_what_is_no_plain_file_is_not_replaced_and_nothing_learnt_is_lost(
+    name: str, base: Path, tmp_path: Path
+) -> None:
+    folder, recipe = tmp_path / "a", replace(RECIPE, kind="lora", epochs=1)
+    (folder / name).mkdir(parents=True)
+    with pytest.raises(FireActError, match=rf"{name} was not written: .* no plain file"):
+        fine_tune(base, BOOKS, folder, recipe, progress=False)
+    assert (folder / name).is_dir() and not (folder / "recipe.json").exists()
+    (folder / name).rmdir()
+    done = fine_tune(base, BOOKS, folder, recipe, progress=False)
+    assert done.seconds < 60 and load_model(base, folder)

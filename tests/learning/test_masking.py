@@ -13,6 +13,7 @@ from strategies import ANY, STEPS
 from fireact_nb.agent.trajectory import Step, Trajectory
 from fireact_nb.artifacts import DATA
 from fireact_nb.learning.masking import Example, encode, features, make_collator
+from fireact_nb.models.templating import make_breaker
 from fireact_nb.models.weights import let_pad, load_tokenizer
 
 
@@ -57,7 +58,8 @@ def test_no_trajectory_leaks_loss_to_question_or_tool(
         steps = (*steps[:-1], Step(steps[-1].text, "Episode finished, reward = True"))
     trajectory = Trajectory("q", question, steps)
     expected, told = [], []
-    for step in steps:
+    whole = make_breaker(tokenizer)  # special tokens in contents are broken before all else
+    for step in [Step(whole(s.text), s.observation and whole(s.observation)) for s in steps]:
         expected.append(f"{step.text}<|end|>")
         heard = step.observation is not None and not step.observation.startswith("Episode finished")
         told.append(

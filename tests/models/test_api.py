@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import threading
 import time
@@ -154,10 +155,28 @@ def test_every_way_a_reply_ends_has_its_name(answer: Answer, text: str, finish: 
     assert len(talk.server.seen) == 1
 
 
-def test_a_server_that_counts_no_tokens_is_read() -> None:
-    with Talk([says("x", tokens=None)], prices=(1, 1)) as talk:
-        reply = talk.ask(ask())
-    assert (reply.prompt_tokens, reply.completion_tokens, reply.usd) == (0, 0, 0.0)
+NO_COUNTS = [
+    None, {}, [], "many", {"prompt_tokens": None}, {"prompt_tokens": "9", "completion_tokens": "9"},
+    {"prompt_tokens": math.nan, "completion_tokens": math.nan},
+    {"prompt_tokens": math.inf, "completion_tokens": math.inf},
+    {"prompt_tokens": -900, "completion_tokens": -900},
+    {"prompt_tokens": 10**40, "completion_tokens": 10**40},
+    {"prompt_tokens": 0, "completion_tokens": 0},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("usage", NO_COUNTS, ids=repr)
+def test_tokens_that_a_server_counts_wrongly_are_estimated_and_it_is_said_once(usage: Any) -> None:
+    body = {**says("word " * 30).body, "usage": usage}
+    with Talk([Answer(body)], prices=(1, 1)) as talk:
+        with pytest.warns(UserWarning, match="estimated") as told:
+            replies = [talk.ask(ask("one two three four " * 10)) for _ in range(3)]
+        assert sum("estimated" in str(w.message) for w in told) == 1
+    for reply in replies:
+        # English has about four characters a token, and an estimate is on the dear side.
+        assert 190 / 4 <= reply.prompt_tokens <= 190 / 2
+        assert 150 / 4 <= reply.completion_tokens <= 150 / 2
+        assert reply.usd == pytest.approx((reply.prompt_tokens + reply.completion_tokens) / 1e6)
 
 
 def test_at_most_four_stops_are_sent_and_all_are_obeyed() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from concurrent.futures import CancelledError
 from dataclasses import replace
 
 import pytest
@@ -14,7 +15,8 @@ import torch
 import transformers
 from tiny import EXAMPLES, QUESTIONS, ask, same, tiny_chat, tiny_model
 
-from fireact_nb.models.local import GumbelSampler, LocalChat
+from fireact_nb.agent.chat import Stop
+from fireact_nb.models.local import Gumbel, LocalChat, add_noise
 
 
 @pytest.fixture(scope="module")
@@ -23,35 +25,46 @@ def chat():
 
 
 @pytest.fixture
-def cached(chat, monkeypatch):
-    """For each call of generate: how many tokens came from the prefix cache."""
+def read(chat, monkeypatch):
+    """The shape (rows, tokens) of every pass through the model; nothing is kept from before."""
+    monkeypatch.setattr(chat, "_slots", None)
     return spy_on(chat, monkeypatch)
 
 
 def spy_on(chat, monkeypatch):
-    generate, seen = chat.model.generate, []
+    forward, seen = chat.model.forward, []
 
-    def spy(**inputs):
-        cache = inputs.get("past_key_values")
-        seen.append(cache.get_seq_length() if cache is not None else 0)
-        return generate(**inputs)
+    def spy(*args, **inputs):
+        seen.append(tuple(inputs["input_ids"].shape))
+        return forward(*args, **inputs)
 
-    monkeypatch.setattr(chat.model, "generate", spy)
+    monkeypatch.setattr(chat.model, "forward", spy)
     return seen
 
 
+def prompts(read):
+    """How many tokens were read, those that the model said not counted."""
+    return sum(rows * tokens for rows, tokens in read if tokens > 1)
+
+
 def alone(chat, requests):
-    return [same(chat.reply([request])[0]) for request in requests]
+    """Each by itself, with nothing kept."""
+    replies = []
+    for request in requests:
+        chat._slots = None
+        replies.append(same(chat.reply([request])[0]))
+    return replies
 
 
 def together(chat, requests):
     return [same(reply) for reply in chat.reply(requests)]
 
 
-def test_greedy_reply_is_that_of_plain_unpadded_generation(chat, cached):
+def test_greedy_reply_is_that_of_plain_unpadded_generation(chat, read):
     requests = [ask(EXAMPLES + question) for question in QUESTIONS]
     replies = together(chat, requests)
-    assert len(cached) == 1 and cached[0] > 60
+    whole = sum(len(chat.encode(request)) for request in requests)
+    assert prompts(read) < whole / 2, "the examples are read once"
     for request, reply in zip(requests, replies, strict=True):
         ids = chat.encode(request)
         plain = chat.model.generate(
@@ -70,38 +83,176 @@ def test_greedy_reply_is_that_of_plain_unpadded_generation(chat, cached):
 @pytest.mark.parametrize("temperature", [0.0, 0.8])
 @pytest.mark.parametrize("shared", [EXAMPLES, ""], ids=["shared", "unshared"])
 @pytest.mark.parametrize("stop", [(), ("e", "an")], ids=["free", "stops"])
-def test_a_batch_answers_as_one_by_one(chat, cached, temperature, shared, stop):
+def test_a_batch_answers_as_one_by_one(chat, temperature, shared, stop):
     requests = [
         ask(shared + question, temperature=temperature, seed=seed, stop=stop)
         for seed, question in enumerate(QUESTIONS * 2)
     ]
     replies = together(chat, requests)
-    assert len(cached) == 1 and (cached[0] > 60 if shared else cached[0] == 0)
     assert replies == alone(chat, requests)
-    if not stop:  # some rows were padded when they had ended
+    if not stop:  # some rows left before others
         assert len({reply.completion_tokens for reply in replies}) > 1
     assert not any(end in reply.text for reply in replies for end in stop)
 
 
-def test_small_batches_and_mixed_settings_keep_the_order(cached, chat, monkeypatch):
+@pytest.mark.parametrize("keeps", [True, False], ids=["slots", "batches"])
+def test_small_batches_and_mixed_settings_keep_the_order(chat, read, monkeypatch, keeps):
     monkeypatch.setattr(chat, "batch_size", 3)
+    monkeypatch.setattr(chat, "keeps", keeps)
     requests = [
         ask(EXAMPLES + question, max_tokens=size, temperature=heat, stop=stop, seed=7)
         for question in QUESTIONS
         for size, heat, stop in ((5, 0.0, ()), (12, 0.8, ("o",)))
     ]
     replies = together(chat, requests)
-    assert len(cached) == 4
+    assert max(rows for rows, _ in read) == 3
+    monkeypatch.setattr(chat, "keeps", True)
     assert replies == alone(chat, requests)
 
 
-def test_a_sliding_window_takes_no_prefix_cache(monkeypatch):
-    chat = tiny_chat(model_type="mistral", sliding_window=16)
-    cached = spy_on(chat, monkeypatch)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model_type": "mistral", "sliding_window": 16},
+        {"model_type": "gpt2", "n_positions": 256, "n_embd": 32, "n_layer": 2, "n_head": 2},
+        {"attn_implementation": "eager"},
+    ],
+    ids=["sliding window", "learned positions", "other attention"],
+)
+@pytest.mark.parametrize("temperature", [0.0, 0.8])
+def test_models_whose_keys_cannot_be_kept_answer_in_padded_batches(changes, temperature):
+    chat = tiny_chat(**changes)
+    assert not chat.keeps
+    requests = [
+        ask(EXAMPLES + question, temperature=temperature, stop=stop)
+        for question in QUESTIONS
+        for stop in ((), ("e",))
+    ]
+    requests.append(ask("7" * 300))
+    assert together(chat, requests) == alone(chat, requests)
+
+
+@pytest.mark.parametrize("heads", [1, 2])
+@pytest.mark.parametrize("kind", ["llama", "qwen2", "mistral"])
+def test_slots_and_batches_say_the_same(kind, heads):
+    """Also where heads share keys and values."""
+    window = {"sliding_window": None} if kind == "mistral" else {}
+    chat = tiny_chat(model_type=kind, num_key_value_heads=heads, **window)
+    assert chat.keeps
+    requests = [
+        ask(shared + question, temperature=temperature, stop=("e",))
+        for question in QUESTIONS
+        for temperature in (0.0, 0.8)
+        for shared in (EXAMPLES, "")
+    ]
+    kept = together(chat, requests)
+    chat.keeps = False
+    assert kept == together(chat, requests)
+
+
+def talk(chat, request, rounds, say="Observation: Tom was born in 1931 in the city."):
+    """The requests of one conversation, each with what the model said before."""
+    requests = [request]
+    for _ in range(rounds):
+        (reply,) = chat.reply([request])
+        turns = ({"role": "assistant", "content": reply.text}, {"role": "user", "content": say})
+        request = replace(request, messages=request.messages + turns)
+        requests.append(request)
+    return requests
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.8])
+def test_a_conversation_is_read_once(chat, monkeypatch, temperature):
+    """Round by round with others beside it; with what a journal answered instead; with a cue."""
+    firsts = [ask(q, temperature=temperature, max_tokens=12) for q in QUESTIONS]
+    talks = [talk(chat, first, rounds=4) for first in firsts]
+    cued = [replace(t[-1], prefix="Thought: Let me reflect.") for t in talks]
+    rounds = [*map(list, zip(*talks, strict=True)), cued]
+    expected = [alone(chat, requests) for requests in rounds]
+    chat._slots = None
+    seen = spy_on(chat, monkeypatch)
+    for number, (requests, replies) in enumerate(zip(rounds, expected, strict=True)):
+        seen.clear()
+        assert together(chat, requests) == replies
+        whole = sum(len(chat.encode(request)) for request in requests)
+        assert number == 0 or prompts(seen) < whole * 0.8
+    # As after a kill: the third round was journalled, so no slot ever said it.
+    chat._slots = None
+    assert together(chat, rounds[0]) == expected[0]
+    assert together(chat, rounds[3][::-1]) == expected[3][::-1]
+    # Two samples of one conversation at once, then what went before it.
+    twice = [replace(r, sample=s) for r in rounds[4] for s in (0, 1)]
+    assert together(chat, twice) == alone(chat, twice)
+    assert together(chat, rounds[1]) == expected[1]
+
+
+def test_what_is_kept_is_bounded(chat, monkeypatch):
+    """By the rows of a call, and between calls by bytes."""
+    from fireact_nb.models import local
+
+    chat._slots = None
     requests = [ask(EXAMPLES + question) for question in QUESTIONS]
-    replies = together(chat, requests)
-    assert cached == [0]
-    assert replies == alone(chat, requests)
+    for request in requests * 2:
+        chat.reply([request])
+    slots = chat._slots[1]
+    config = chat.model.config
+    a_token = 2 * config.num_hidden_layers * config.hidden_size * 4
+    assert slots.count == 1 and slots.nbytes == slots.count * slots.reserved * a_token
+    chat.reply(requests)
+    assert slots.count == len(requests) and slots.reserved <= chat.context + 2 * 128
+    monkeypatch.setattr(local, "KEPT", slots.nbytes - 1)
+    chat.reply(requests)
+    assert chat._slots is None
+
+
+def test_other_weights_forget_what_was_read():
+    chat = tiny_chat()
+    requests = [ask(EXAMPLES + question) for question in QUESTIONS]
+    before = together(chat, requests)
+    with torch.no_grad():
+        chat.model.model.layers[0].self_attn.v_proj.weight.mul_(-1)
+    after = together(chat, requests)
+    assert after == alone(chat, requests) and after != before
+
+
+@pytest.mark.parametrize("at", [0, 3])
+def test_a_stop_ends_within_a_step_and_nothing_half_written_is_used(chat, monkeypatch, at):
+    requests = [ask(EXAMPLES + q, max_tokens=20 + i) for i, q in enumerate(QUESTIONS * 2)]
+    expected = alone(chat, requests)
+    monkeypatch.setattr(chat, "batch_size", 4)
+    stop, got = Stop(), {}
+
+    def done(place, reply):
+        got[place] = same(reply)
+        if len(got) == at:
+            stop.set()
+
+    if not at:
+        stop.set()
+    with pytest.raises(CancelledError):
+        chat.reply(requests, done, stop)
+    assert at <= len(got) < at + 4
+    assert all(expected[place] == reply for place, reply in got.items())
+    assert together(chat, requests) == expected
+
+
+def test_an_error_leaves_nothing_half_written(chat, monkeypatch):
+    requests = [ask(EXAMPLES + question) for question in QUESTIONS]
+    expected = alone(chat, requests)
+    chat._slots = None
+    forward, calls = chat.model.forward, []
+
+    def fail(*args, **inputs):
+        calls.append(1)
+        if len(calls) == 6:
+            raise KeyboardInterrupt
+        return forward(*args, **inputs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(chat.model, "forward", fail)
+        with pytest.raises(KeyboardInterrupt):
+            chat.reply(requests)
+    assert together(chat, requests) == expected
 
 
 def test_stop_strings_cut_what_would_have_followed(chat):
@@ -157,8 +308,8 @@ def test_seed_and_sample_tell_samples_apart(chat):
 @pytest.mark.parametrize("temperature", [0.3, 1.0])
 def test_noise_samples_the_softmax(temperature):
     scores = torch.tensor([0.0, 0.4, 0.9, 1.0, -2.0])
-    noise = GumbelSampler([ask("x", temperature=temperature, seed=seed) for seed in range(50)])
-    drawn = torch.cat([noise(None, scores.expand(50, -1)).argmax(-1) for _ in range(100)])
+    noises = {i: Gumbel(ask("x", temperature=temperature, seed=i)) for i in range(50)}
+    drawn = torch.cat([add_noise(scores.repeat(50, 1), noises).argmax(-1) for _ in range(100)])
     shares = torch.bincount(drawn, minlength=5) / len(drawn)
     assert torch.allclose(shares, (scores / temperature).softmax(-1), atol=0.03)
 

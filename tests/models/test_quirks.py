@@ -7,9 +7,10 @@ import torch
 from tiny import tiny_model
 
 from fireact_nb.models import quirks
-from fireact_nb.models.quirks import _ROOM_AHEAD, make_cache, repair_nf4
+from fireact_nb.models.quirks import repair_nf4
+from fireact_nb.models.slots import can_keep
 
-REPAIRS = [quirks.NF4_ON_CPU, quirks.GROWING_CACHE]
+REPAIRS = [quirks.NF4_ON_CPU, quirks.CUSTOM_CACHE]
 
 
 @pytest.mark.parametrize("repair", REPAIRS, ids=lambda repair: repair.library)
@@ -25,7 +26,7 @@ def test_the_installed_release_is_one_the_repair_was_tried_with(repair):
     ("repair", "inside", "outside"),
     [
         (quirks.NF4_ON_CPU, "0.48.0 0.50.2 0.50.9", "0.47.1 0.51.0 0.51.0.dev1 1.0"),
-        (quirks.GROWING_CACHE, "5.0.0 5.23.0 5.99.1.dev0", "4.57.1 6.0.0 6.0.0.dev0"),
+        (quirks.CUSTOM_CACHE, "5.0.0 5.23.0 5.99.1.dev0", "4.57.1 6.0.0 6.0.0.dev0"),
     ],
 )
 def test_bounds(repair, inside, outside):
@@ -35,39 +36,14 @@ def test_bounds(repair, inside, outside):
 
 def test_outside_its_bounds_a_library_is_left_as_it_is(monkeypatch):
     from bitsandbytes.cextension import lib
-    from transformers import DynamicCache
-    from transformers.cache_utils import DynamicLayer
 
     model, _ = tiny_model()
-    assert {type(layer) for layer in make_cache(model.config).layers} != {DynamicLayer}
+    assert can_keep(model)
     monkeypatch.setattr("fireact_nb.models.quirks.version", lambda library: "99.0")
-    cache = make_cache(model.config)
-    assert type(cache) is DynamicCache and {type(layer) for layer in cache.layers} == {DynamicLayer}
+    assert not can_keep(model)
     before = dict(vars(lib))
     repair_nf4()
     assert vars(lib) == before
-
-
-def test_the_roomy_cache_holds_what_a_plain_one_holds():
-    """Whatever is cut off, repeated or added, also past the room that was left."""
-    from transformers import DynamicCache
-
-    model, _ = tiny_model()
-    roomy, plain = make_cache(model.config), DynamicCache(config=model.config)
-    torch.manual_seed(0)
-    for step, size in enumerate((5, 1, 1, _ROOM_AHEAD + 3, 1, 2, 1)):
-        batch = 3 if step >= 2 else 1
-        if step == 2:
-            for cache in (roomy, plain):
-                cache.batch_repeat_interleave(3)
-        if step == 5:
-            for cache in (roomy, plain):
-                cache.crop(-4)
-        for layer in range(model.config.num_hidden_layers):
-            keys, values = torch.randn(2, batch, 2, size, 4).unbind(0)
-            got, want = roomy.update(keys, values, layer), plain.update(keys, values, layer)
-            assert torch.equal(got[0], want[0]) and torch.equal(got[1], want[1]), (step, layer)
-    assert roomy.get_seq_length() == plain.get_seq_length()
 
 
 @pytest.mark.parametrize("rows, columns", [(96, 96), (256, 96), (96, 256), (7, 160), (5, 30)])

@@ -104,6 +104,121 @@ def test_adapter_of_another_model_is_refused(folders, tmp_path):
         LocalChat(tmp_path / "wide", folders / "adapter")
 
 
+@pytest.mark.parametrize("name", ["studnet", "data/modls/student", "./x", "a/b/c", r"..\\x", ""])
+@pytest.mark.parametrize("load", [load_base, load_tokenizer])
+def test_what_can_be_a_misspelt_folder_is_asked_of_no_hub(name, load, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: pytest.fail("asked a hub"))
+    monkeypatch.chdir(DATA.parent)
+    with pytest.raises(FireActError, match="no model folder .*owner/model"):
+        load(name)
+
+
+# -- adapters and weights that do not fit ---------------------------------------------------------
+
+
+def weights_of(folder):
+    return next(folder.glob("*.safetensors"))
+
+
+def change(edit):
+    def changed(folder):
+        from safetensors.torch import load_file, save_file
+
+        save_file(edit(load_file(weights_of(folder))), weights_of(folder), {"format": "pt"})
+
+    return changed
+
+
+def first_of(weights):
+    return min(name for name in weights if "q_proj" in name)
+
+
+def renamed(weights):
+    return {name.replace("q_proj", "query"): w for name, w in weights.items()}
+
+
+def lacking(weights):
+    return {name: w for name, w in weights.items() if name != first_of(weights)}
+
+
+def with_more(weights):
+    return weights | {
+        first_of(weights).replace("layers.0", "layers.7"): weights[first_of(weights)] * 2
+    }
+
+
+def not_numbers(weights):
+    weights[first_of(weights)][0, 0] = float("nan")
+    return weights
+
+
+def pickled(folder):
+    import torch
+
+    torch.save({"a": torch.zeros(1)}, folder / weights_of(folder).with_suffix(".bin").name)
+    weights_of(folder).unlink()
+
+
+def listed_pickles(folder):
+    weights_of(folder).rename(folder / "part.safetensors")
+    listed = {"metadata": {}, "weight_map": {"lm_head.weight": "pytorch_model.bin"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(listed), "utf-8")
+
+
+def of_another_base(folder):
+    recipe = {"kind": "lora", "base": "student@00000000"}
+    (folder / "recipe.json").write_text(json.dumps(recipe), "utf-8")
+
+
+def emptied(folder):
+    for file in folder.iterdir():
+        file.unlink()
+
+
+UNFIT = [
+    ("adapter", change(renamed), "it lacks .*q_proj"),
+    ("adapter", change(lacking), "it lacks .*q_proj"),
+    ("adapter", change(with_more), r"no place for .*layers\.7"),
+    ("adapter", change(lambda weights: {}), "it lacks"),
+    ("adapter", change(not_numbers), "q_proj.* not finite"),
+    ("adapter", pickled, "a pickle"),
+    ("adapter", of_another_base, "trained on student@00000000 .* which is model@"),
+    ("adapter", emptied, "adapter_config.json is missing"),
+    ("model", change(not_numbers), "q_proj.* not finite"),
+    ("model", pickled, "a pickle"),
+    ("model", listed_pickles, "a pickle"),
+]
+
+
+@pytest.mark.parametrize(("part", "breaks", "says"), UNFIT)
+def test_what_does_not_fit_is_refused_with_its_reason(
+    folders, tmp_path, monkeypatch, recwarn, part, breaks, says
+):
+    places = {name: folders / name for name in ("model", "adapter")}
+    places[part] = tmp_path / "broken"
+    shutil.copytree(folders / part, places[part])
+    breaks(places[part])
+    monkeypatch.setattr("pickle.load", lambda *_: pytest.fail("unpickled"))
+    monkeypatch.setattr("torch.load", lambda *_, **__: pytest.fail("unpickled"))
+    with pytest.raises(FireActError, match=says) as caught:
+        LocalChat(places["model"], places["adapter"] if part == "adapter" else None)
+    assert "broken" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_an_adapter_is_no_model(folders):
+    with pytest.raises(FireActError, match="holds an adapter, not a model"):
+        load_base(folders / "adapter")
+
+
+@pytest.mark.parametrize("quantized", [False, True])
+def test_weights_that_are_no_numbers_are_refused_at_any_precision(folders, tmp_path, quantized):
+    shutil.copytree(folders / "model", tmp_path / "model")
+    change(not_numbers)(tmp_path / "model")
+    with pytest.raises(FireActError, match="q_proj.* not finite"):
+        load_base(tmp_path / "model", quantized)
+
+
 def test_a_quantised_model_is_off_by_a_tenth_at_most():
     exact, _ = load_base(DATA / "models" / "student")
     rounded = load_base(DATA / "models" / "student", quantized=True)[0].dequantize()
