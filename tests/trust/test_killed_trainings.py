@@ -69,7 +69,7 @@ events, runs = int((root / "events").read_text()), []
 for n in range(moments):
     folder = root / f"killed{n}"
     moment = 1 + (events - 2) * n // max(1, moments - 1)
-    later = n % 2 and moment < events * 3 // 4  # else it would come after the end
+    later = n % 2 and moment < events // 2  # else it could come after the end
     ended = run(folder, moment, rng.uniform(0.001, 0.05) if later else 0.0)
     left = state(folder)
     resumed = run(folder)
