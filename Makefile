@@ -37,9 +37,9 @@ run: $(STAMP) ## execute every notebook, offline, tiny profile, into runs/execut
 smoke: $(STAMP) ## the same at the smallest sizes: does every cell still run?
 	$(IN_VENV) $(OFFLINE) "$(BIN)/fireact-nb" run --smoke
 
-check: $(STAMP) ## the two-minute core: ruff, and every test that is not marked slow
+check: $(STAMP) ## the two-minute core: ruff, and every test that is neither slow nor about trust
 	"$(BIN)/python" -m ruff check .
-	$(IN_VENV) $(OFFLINE) "$(BIN)/python" -m pytest -q -m "not slow"
+	$(IN_VENV) $(OFFLINE) "$(BIN)/python" -m pytest -q -m "not slow" --ignore tests/trust
 
 test: $(STAMP) ## ruff, mypy and every test, network blocked
 	"$(BIN)/python" -m ruff check .
