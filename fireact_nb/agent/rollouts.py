@@ -157,7 +157,7 @@ def _drive_batches(games: Iterator[Game], count: int, desk: Desk) -> Generator[E
 def _drive_threads(games: Iterator[Game], count: int, desk: Desk) -> Generator[Ended, None, None]:
     """Let episodes run free: none waits for another's round. The first error ends all of them.
 
-    The only threads of the package that ask a model are made here, and the one event that ends
+    The only threads of a run that ask a model are made here, and the one event that ends
     their waits is set here: an error in one episode must wake those that wait out a server's 429.
     """
     stop, turn = desk.stop, Lock()

@@ -183,7 +183,7 @@ def load_questions(path: str | Path) -> list[Question]:
     for number, row in read_json_lines(path):
         where = f"{path}, line {number}"
         for name in _REQUIRED:
-            text_field(row, name, where)
+            _text_field(row, name, where)
         if row.keys() - _FIELDS:
             raise FireActError(
                 f"{where} has a field {min(row.keys() - _FIELDS)!r} that a question does not have. "
@@ -221,7 +221,7 @@ def save_questions(path: str | Path, questions: Iterable[Question]) -> None:
     write_file(path, "".join(lines))
 
 
-def text_field(row: Mapping[str, Any], name: str, where: str) -> str:
+def _text_field(row: Mapping[str, Any], name: str, where: str) -> str:
     if not isinstance(row.get(name), str) or not row[name]:
         raise FireActError(
             f"{where} needs a text {name!r}, but has {row.get(name)!r}. Fix the entry, or "

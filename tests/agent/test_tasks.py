@@ -8,6 +8,7 @@ import string
 from collections import Counter
 
 import pytest
+from broken import QUESTIONS, assert_named
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -249,18 +250,10 @@ def test_a_broken_question_is_named_by_line(tmp_path, line, says):
     assert says in str(error.value) and str(path) in str(error.value)
 
 
-LOADERS = [load_questions]
-
-
-@pytest.mark.parametrize("load", LOADERS)
-@pytest.mark.parametrize("content", [None, b"", b" \n", b"\xff\xfe", b'{"question": "wh', b"a,b\n"])
+@pytest.mark.parametrize("load", [load_questions])
+@pytest.mark.parametrize("content", QUESTIONS)
 def test_a_missing_or_broken_file_is_named(tmp_path, load, content):
-    path = tmp_path / "data.file"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(FireActError) as error:
-        load(path)
-    assert str(path) in str(error.value)
+    assert_named(load, tmp_path / "data.file", content)
     with pytest.raises(FireActError, match="folder"):
         load(tmp_path)
 

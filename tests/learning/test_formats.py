@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from broken import ROWS, assert_named
 
 from fireact_nb.agent.trajectory import Step, Trajectory, read_trajectories, write_trajectories
 from fireact_nb.errors import FireActError
@@ -86,29 +87,8 @@ def test_our_own_files_keep_every_field(tmp_path):
 
 # -- broken files -------------------------------------------------------------------------------
 
-READERS = [read_trajectories]
 
-
-@pytest.mark.parametrize("read", READERS)
-@pytest.mark.parametrize(
-    "content",
-    [
-        None,
-        "",
-        "\n",
-        "[" * 100_000,
-        "no json",
-        '[{"instruction": "a',
-        "[]",
-        "{}",
-        "[1]",
-        '{"1": 2}',
-    ],
-)
+@pytest.mark.parametrize("read", [read_trajectories])
+@pytest.mark.parametrize("content", ROWS)
 def test_broken_files_are_named(tmp_path, read, content):
-    path = tmp_path / "rows.json"
-    if content is not None:
-        path.write_text(content, encoding="utf-8")
-    with pytest.raises(FireActError) as error:
-        read(path)
-    assert str(path) in str(error.value)
+    assert_named(read, tmp_path / "rows.json", content)

@@ -5,23 +5,17 @@ from __future__ import annotations
 import json
 
 import pytest
+from broken import QUESTIONS, assert_named
 
 from fireact_nb.agent.tasks import Question, score
 from fireact_nb.errors import FireActError
 from fireact_nb.realworld.loaders import load_bamboogle, load_hotpotqa, load_mmlu, load_strategyqa
 
-LOADERS = [load_hotpotqa, load_strategyqa, load_bamboogle]
 
-
-@pytest.mark.parametrize("load", LOADERS)
-@pytest.mark.parametrize("content", [None, b"", b" \n", b"\xff\xfe", b'{"question": "wh', b"a,b\n"])
+@pytest.mark.parametrize("load", [load_hotpotqa, load_strategyqa, load_bamboogle])
+@pytest.mark.parametrize("content", QUESTIONS)
 def test_a_missing_or_broken_file_is_named(tmp_path, load, content):
-    path = tmp_path / "data.file"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(FireActError) as error:
-        load(path)
-    assert str(path) in str(error.value)
+    assert_named(load, tmp_path / "data.file", content)
     with pytest.raises(FireActError, match="folder"):
         load(tmp_path)
 

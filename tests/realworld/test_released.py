@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from broken import ROWS, assert_named
 
 from fireact_nb.analysis.statistics import accuracy
 from fireact_nb.errors import FireActError
@@ -138,32 +139,11 @@ def test_released_trajectories(tmp_path, wrapped):
 
 # -- broken files -------------------------------------------------------------------------------
 
-READERS = [read_chat, read_alpaca, read_released_trajectories]
 
-
-@pytest.mark.parametrize("read", READERS)
-@pytest.mark.parametrize(
-    "content",
-    [
-        None,
-        "",
-        "\n",
-        "[" * 100_000,
-        "no json",
-        '[{"instruction": "a',
-        "[]",
-        "{}",
-        "[1]",
-        '{"1": 2}',
-    ],
-)
+@pytest.mark.parametrize("read", [read_chat, read_alpaca, read_released_trajectories])
+@pytest.mark.parametrize("content", ROWS)
 def test_broken_files_are_named(tmp_path, read, content):
-    path = tmp_path / "rows.json"
-    if content is not None:
-        path.write_text(content, encoding="utf-8")
-    with pytest.raises(FireActError) as error:
-        read(path)
-    assert str(path) in str(error.value)
+    assert_named(read, tmp_path / "rows.json", content)
 
 
 @pytest.mark.parametrize(
