@@ -24,9 +24,9 @@ from weakref import WeakSet
 
 from ..agent.asking import estimate_tokens
 from ..agent.chat import Exhausted, Reply, Request, Stop
+from ..agent.secrets import Hidden, hide_in_logs, hide_in_reply, open_address, remember
 from ..errors import FireActError
 from .failures import NO_KEY, Failure, judge, scrub
-from .secrets import Hidden, hide_in_logs, hide_in_reply, open_address, remember
 
 if TYPE_CHECKING:
     import openai

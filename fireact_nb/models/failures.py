@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
-from .secrets import hide
+from ..agent.secrets import hide
 
 NO_KEY = "local"  # what a server that asks for no key is given
 _QUOTA = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
