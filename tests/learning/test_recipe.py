@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+import os
+from dataclasses import asdict, fields, replace
 
 import pytest
 from books import RECIPE
@@ -11,7 +12,8 @@ from books import RECIPE
 from fireact_nb.artifacts import shipped
 from fireact_nb.files import content_key, read_json
 from fireact_nb.learning.masking import Example
-from fireact_nb.learning.recipe import Recipe
+from fireact_nb.learning.recipe import PAPER_SOURCES, Recipe, prepare, recipe_for
+from fireact_nb.models.presets import DEFAULT, PRESETS
 
 
 def test_the_keys_of_files_are_those_recipes_were_first_written_with() -> None:
@@ -43,3 +45,36 @@ def test_the_recipe_of_a_shipped_adapter_is_read() -> None:
     kept = read_json(shipped("student_multi_task_cot_0") / "recipe.json", dict)
     recipe = Recipe.from_dict(kept)
     assert recipe.to_dict() == {k: v for k, v in kept.items() if k not in ("base", "examples")}
+
+
+# -- which recipe for which model -----------------------------------------------------------------
+
+
+def test_the_tiny_students_rate_reaches_no_real_model(base) -> None:
+    assert recipe_for(base) == Recipe()
+    for name in PRESETS:
+        assert recipe_for(name).learning_rate <= 3e-4
+    assert recipe_for("someone/some-model").learning_rate <= 3e-4
+
+
+def test_a_big_folder_is_no_tiny_one(tmp_path) -> None:
+    with (tmp_path / "model-00001-of-00002.safetensors").open("wb") as file:
+        os.truncate(file.fileno(), 2**28)
+    assert recipe_for(tmp_path) == recipe_for(DEFAULT)
+
+
+def test_the_papers_students_are_trained_as_far_as_possible_as_there() -> None:
+    recipe = recipe_for("meta-llama/Llama-2-7b-chat-hf", seed=3)
+    assert (recipe.learning_rate, recipe.epochs, recipe.batch_size) == (3e-4, 30, 16)
+    assert (recipe.rank, recipe.alpha, recipe.dropout, recipe.max_length) == (8, 16, 0.05, 512)
+    assert (recipe.targets, recipe.seed) == (("q_proj", "v_proj"), 3)
+    assert {field.name for field in fields(Recipe)} == set(PAPER_SOURCES), "each has a source"
+    kept = json.loads(json.dumps(recipe.to_dict()))
+    assert Recipe.from_dict(kept) == recipe
+
+
+def test_named_matrices_alone_get_an_adapter(base) -> None:
+    network, _ = prepare(base, replace(RECIPE, kind="lora", targets=("q_proj", "v_proj")))
+    names = {n.split(".lora_")[0].rpartition(".")[2] for n, _ in network.named_parameters()
+             if "lora_" in n}  # fmt: skip
+    assert names == {"q_proj", "v_proj"}
