@@ -6,7 +6,6 @@ tools or questions.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,16 +13,14 @@ from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from ..agent.chat import Reply, Request, Stop
 from ..errors import FireActError
+from .sampling import Gumbel, add_noise
 from .slots import Slots, can_keep
 from .templating import harmless, make_breaker, render
 from .weights import describe, let_pad, load_model
-
-if TYPE_CHECKING:
-    import torch
 
 KEPT = 2 << 30  # bytes of keys and values that may stay from one call to the next
 _IDLE = 8  # one in so many rows may stand idle before others join or the rest close ranks
@@ -40,6 +37,7 @@ class _Turn:
     limit: int = 0
     said: list[int] = field(default_factory=list)
     began: float = 0.0  # on the clock of the call
+    heard: Callable[[str], None] | None = None
 
     def __post_init__(self) -> None:
         self.noise = Gumbel(self.request) if self.request.temperature > 0 else None
@@ -97,13 +95,20 @@ class LocalChat:
         requests: Sequence[Request],
         done: Callable[[int, Reply], None] | None = None,
         stop: Stop | None = None,
+        heard: Mapping[int, Callable[[str], None]] | None = None,
     ) -> list[Reply]:
-        """Answer all requests, in order; `done(place, reply)` is called as each is there."""
+        """Answer all requests, in order; `done(place, reply)` is called as each is there.
+
+        heard: by place, what is called with the text so far of an answer that is not yet over,
+        again and again; never, where keys and values cannot be kept.
+        """
         turns = [_Turn(i, r, self.encode(r)) for i, r in enumerate(requests)]
         for turn in turns:
             turn.limit = self._limit(turn.request, turn.prompt)
         replies: dict[int, Reply] = {}
         answer = self._in_slots if self.keeps else self._in_batches
+        for turn in turns:
+            turn.heard = (heard or {}).get(turn.place)
         for turn, seconds in answer(turns, stop or Stop()):
             reply = replies[turn.place] = self._finish(turn, seconds)
             if done:
@@ -145,6 +150,9 @@ class LocalChat:
                 for slot in ended:
                     turn = rows.pop(slot)
                     yield turn, clock - turn.began
+                for turn in rows.values():
+                    if turn.heard:
+                        turn.heard(self._so_far(turn))
         except BaseException:
             self._slots = None  # who knows what is half written
             raise
@@ -243,6 +251,14 @@ class LocalChat:
         for turn, row in zip(turns, out[:, inputs["input_ids"].shape[1] :].tolist(), strict=True):
             turn.said = row
 
+    def _so_far(self, turn: _Turn) -> str:
+        """What an answer begins with, whatever follows: no half letter, no half stop string."""
+        text = self.tokenizer.decode(turn.said, skip_special_tokens=True).rstrip("\ufffd")
+        for stop in turn.request.stop:
+            held = next((n for n in range(len(stop) - 1, 0, -1) if text.endswith(stop[:n])), 0)
+            text = text[: len(text) - held]
+        return turn.request.prefix + text
+
     def _finish(self, turn: _Turn, seconds: float) -> Reply:
         """What was said as a reply. A row that ended before others of its batch is padded."""
         request, row = turn.request, turn.said
@@ -260,40 +276,6 @@ class LocalChat:
             # The end token is one the model wrote, the padding is not.
             count += count < len(row) and row[count] in self.ends
         return Reply(request.prefix + text, len(turn.prompt), count, finish, seconds)
-
-
-class Gumbel:
-    """Sampling as greedy decoding over Gumbel noise, drawn per request and step.
-
-    argmax(logits + T * Gumbel) samples softmax(logits / T); noise seeded by the request makes a
-    reply independent of what shares its batch, so an interrupted run can be repeated exactly.
-    """
-
-    def __init__(self, request: Request) -> None:
-        import torch
-
-        self.temperature = request.temperature
-        key = f"{request.seed}/{request.sample}/{request.prefix}/{request.messages}"
-        seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:7], "big")
-        # On the CPU even for a GPU, whose generators draw other numbers from the same seed.
-        self.generator = torch.Generator().manual_seed(seed)
-
-    def draw(self, size: int) -> torch.Tensor:
-        """Noise for one step, (size,)."""
-        import torch
-
-        # -log of an exponential draw is a Gumbel draw.
-        return -self.temperature * torch.empty(size).exponential_(generator=self.generator).log()
-
-
-def add_noise(scores: torch.Tensor, noises: Mapping[int, Gumbel]) -> torch.Tensor:
-    """Scores (rows, vocabulary) with the noise of the rows that have any, in place."""
-    import torch
-
-    if noises:
-        drawn = [noise.draw(scores.shape[-1]) for noise in noises.values()]
-        scores[list(noises)] += torch.stack(drawn).to(scores.device)
-    return scores
 
 
 def _join(slots: Slots, rows: dict[int, _Turn], turns: list[_Turn], clock: float) -> None:

@@ -1,8 +1,7 @@
 """A local model behind an OpenAI-compatible address, for any agent that speaks that protocol.
 
-Knows HTTP, the shape of chat completions, what one caller may ask for, and how to gather what is
-waiting into one batch. Knows nothing of weights, and not all of OpenAI's protocol: what it cannot
-do it refuses by name.
+Knows HTTP, how much one caller may take, and how to gather what is waiting into one batch; what may
+be asked stands in `wire`. Knows nothing of weights.
 """
 
 from __future__ import annotations
@@ -11,46 +10,45 @@ import asyncio
 import json
 import logging
 import queue
-import random
 import socket
 import threading
 import time
-import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..agent.chat import Reply, Request
 from ..errors import FireActError
 from .api import is_loopback
 from .local import LocalChat
+from .wire import Answer, Asked, Refused, error_body, event, make_reader, no_model
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
     from starlette.requests import Request as Call
-    from starlette.responses import JSONResponse
-
-# What would change the answer and is not supported, unless its value asks for nothing.
-_REFUSED = """stream tools functions tool_choice function_call response_format modalities audio
-    logprobs top_logprobs logit_bias presence_penalty frequency_penalty n top_p"""
-_NOTHING: tuple[Any, ...] = (None, False, 0, [], {}, "none", "auto", ["text"], {"type": "text"})
+    from starlette.responses import JSONResponse, Response
 
 # What one caller may take, so that no other waits for it.
 _BYTES_A_TOKEN = 32  # of a body: even text in \u escapes needs fewer
 _SLOWEST_BODY = 10.0  # seconds
-_LONGEST_STOP = 64  # characters: each is compared with every word of the vocabulary
 _MOST_WAITING = 1024  # calls
 
-Job = tuple[Request, "Future[Reply]"]
+T = TypeVar("T")
 
 
-class _Refused(Exception):
-    """args: HTTP status, text, and OpenAI's param and code."""
+@dataclass
+class _Job:
+    """A request in the queue; `heard`, if there is one, gets its text so far, again and again."""
+
+    request: Request
+    heard: Callable[[str], None] | None = None
+    future: Future[Reply] = field(default_factory=Future)
 
 
 def make_app(chat: LocalChat, model_name: str) -> Starlette:
-    """POST /v1/chat/completions, GET /v1/models and GET /health for one model.
+    """POST /v1/chat/completions, GET /v1/models, /v1/models/{id} and /health for one model.
 
     Requests that wait together are answered as one batch. While the app runs, the model is its
     own: do not call `chat` beside it. Raises FireActError when starlette or uvicorn is missing.
@@ -66,17 +64,22 @@ def make_app(chat: LocalChat, model_name: str) -> Starlette:
         text = 'Serving a model needs starlette and uvicorn: pip install "fireact-nb[serve]"'
         raise FireActError(text) from error
 
-    desk, read = _Desk(chat), _make_reader(model_name)
+    desk, read = _Desk(chat), make_reader(model_name)
 
-    async def complete(call: Call) -> JSONResponse:
-        body = await _read_body(call, 100_000 + _BYTES_A_TOKEN * chat.context)
-        reply = await _unless_gone(call, await desk.take(read(body)))
-        if reply.finish_reason == "context full":
-            raise _too_long(chat, reply.prompt_tokens)
-        return JSONResponse(_completion(reply, model_name))
+    async def complete(call: Call) -> Response:
+        asked = read(await _read_body(call, 100_000 + _BYTES_A_TOKEN * chat.context))
+        if asked.stream:
+            return await _stream(call, desk, asked, Answer(model_name))
+        reply = await _unless_gone(call, await desk.take(_Job(asked.request)))
+        return JSONResponse(Answer(model_name).whole(_fitting(chat, reply)))
 
     async def models(_: Call) -> JSONResponse:
         return JSONResponse({"object": "list", "data": [card]})
+
+    async def model(call: Call) -> JSONResponse:
+        if (asked := call.path_params["name"]) != model_name:
+            raise no_model(asked, model_name)
+        return JSONResponse(card)
 
     async def health(_: Call) -> JSONResponse:
         return JSONResponse({"status": "ok", "model": model_name})
@@ -85,9 +88,10 @@ def make_app(chat: LocalChat, model_name: str) -> Starlette:
     routes = [
         Route("/v1/chat/completions", complete, methods=["POST"]),
         Route("/v1/models", models),
+        Route("/v1/models/{name:path}", model),  # a hub name has a slash
         Route("/health", health),
     ]
-    refusals = (_Refused, HTTPException, ValidationError, Exception)
+    refusals = (Refused, HTTPException, ValidationError, Exception)
     app = Starlette(
         routes=routes, exception_handlers=dict.fromkeys(refusals, _refuse), lifespan=desk.open
     )
@@ -101,7 +105,7 @@ async def _read_body(call: Call, most: int) -> dict[str, Any]:
 
     if "json" not in call.headers.get("content-type", ""):
         # A page in a browser may send anything else to this machine without asking.
-        raise _Refused(415, "Send the body as application/json.", None, None)
+        raise Refused(415, "Send the body as application/json.", None, None)
     data = bytearray()
     try:
         async with asyncio.timeout(_SLOWEST_BODY):
@@ -109,33 +113,77 @@ async def _read_body(call: Call, most: int) -> dict[str, Any]:
                 data += chunk
                 if len(data) > most:  # what is still to come is thrown away
                     text = f"The body is over {most:,} bytes: beyond the maximum context length"
-                    raise _Refused(413, text, "messages", "context_length_exceeded")
+                    raise Refused(413, text, "messages", "context_length_exceeded")
         body = json.loads(data)
     except TimeoutError as error:
         text = f"The body was not here after {_SLOWEST_BODY:g} s."
-        raise _Refused(408, text, None, None) from error
+        raise Refused(408, text, None, None) from error
     except ClientDisconnect as error:
-        raise _Refused(400, "The body broke off.", None, None) from error
+        raise Refused(400, "The body broke off.", None, None) from error
     except (ValueError, RecursionError) as error:
-        raise _Refused(400, f"The body is not JSON: {error}", None, None) from error
+        raise Refused(400, f"The body is not JSON: {error}", None, None) from error
     if not isinstance(body, dict):
-        raise _Refused(400, "The body is not a JSON object.", None, None)
+        raise Refused(400, "The body is not a JSON object.", None, None)
     return body
 
 
-async def _unless_gone(call: Call, future: Future[Reply]) -> Reply:
-    """The reply; who hangs up before it comes gets none, and leaves the queue."""
-    answer = asyncio.wrap_future(future)
+async def _unless_gone(
+    call: Call, awaited: asyncio.Future[T] | Future[T], job: Future[Reply] | None = None
+) -> T:
+    """What is awaited; who hangs up before it comes gets none, and leaves the queue."""
+    answer = asyncio.wrap_future(awaited) if isinstance(awaited, Future) else awaited
     gone = asyncio.ensure_future(call.receive())  # after the body only the end can come
     either: set[asyncio.Future[Any]] = {answer, gone}
     try:
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not answer.done():
-            raise _Refused(499, "The caller has gone.", None, None)
+            if job:
+                job.cancel()
+            raise Refused(499, "The caller has gone.", None, None)
         return answer.result()
     finally:
         gone.cancel()
         answer.cancel()
+
+
+async def _stream(call: Call, desk: _Desk, asked: Asked, answer: Answer) -> Response:
+    """The answer as server-sent events; what can be refused is refused before the first."""
+    from starlette.responses import StreamingResponse
+
+    loop = asyncio.get_running_loop()
+    texts: asyncio.Queue[str | None] = asyncio.Queue()  # each the whole text so far, None the end
+
+    def hear(text: str | None) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody listens
+            loop.call_soon_threadsafe(texts.put_nowait, text)
+
+    future = await desk.take(_Job(asked.request, hear))
+    future.add_done_callback(lambda _: hear(None))
+    first = await _unless_gone(call, asyncio.ensure_future(texts.get()), future)
+    if first is None:
+        _fitting(desk.chat, future.result())
+
+    async def tell() -> AsyncIterator[str]:
+        text, sent = first, ""
+        yield answer.piece("", first=True)
+        try:
+            while text is not None:
+                if text.startswith(sent) and text != sent:
+                    yield answer.piece(text[len(sent) :])
+                    sent = text
+                text = await texts.get()
+            reply = future.result()
+        except Refused as refusal:
+            yield event(error_body(*refusal.args))
+            return
+        finally:
+            future.cancel()
+        if reply.text[len(sent) :]:
+            yield answer.piece(reply.text[len(sent) :])
+        for line in answer.end(reply, asked.usage):
+            yield line
+
+    return StreamingResponse(tell(), media_type="text/event-stream")
 
 
 async def _refuse(_: Call, error: Exception) -> JSONResponse:
@@ -149,77 +197,27 @@ async def _refuse(_: Call, error: Exception) -> JSONResponse:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"]))
         return _error(400, f"{place}: {first['msg']}", place)
-    if isinstance(error, _Refused):
+    if isinstance(error, Refused):
         return _error(*error.args)
     return _error(500, f"The server failed: {type(error).__name__}")
 
 
-def _error(
-    status: int, text: str, param: str | None = None, code: str | None = None
-) -> JSONResponse:
+def _error(status: int, *about: Any) -> JSONResponse:
     from starlette.responses import JSONResponse
 
-    kind = "invalid_request_error" if status < 500 else "server_error"
-    body = {"message": text, "type": kind, "param": param, "code": code}
-    return JSONResponse({"error": body}, status)
+    return JSONResponse(error_body(status, *about), status)
 
 
-def _too_long(chat: LocalChat, count: int) -> _Refused:
+def _fitting(chat: LocalChat, reply: Reply) -> Reply:
+    """The reply, if the messages left room for one."""
+    if reply.finish_reason == "context full":
+        raise _too_long(chat, reply.prompt_tokens)
+    return reply
+
+
+def _too_long(chat: LocalChat, count: int) -> Refused:
     text = f"The maximum context length is {chat.context} tokens; the messages take {count}"
-    return _Refused(400, text, "messages", "context_length_exceeded")
-
-
-def _make_reader(model_name: str) -> Callable[[dict[str, Any]], Request]:
-    """What reads the JSON of a call; it raises _Refused or pydantic's ValidationError."""
-    from pydantic import BaseModel, Field
-
-    Stop = Annotated[str, Field(max_length=_LONGEST_STOP)]
-
-    class Message(BaseModel):
-        role: Literal["system", "user", "assistant"]
-        content: str
-
-    class Asked(BaseModel):  # the defaults are OpenAI's, but there max_tokens has none
-        model: str
-        messages: list[Message] = Field(min_length=1)
-        max_tokens: int = Field(256, ge=1)
-        max_completion_tokens: int | None = Field(None, ge=1)
-        temperature: float = Field(1.0, ge=0, le=2)
-        stop: Stop | Annotated[list[Stop], Field(max_length=4)] = ""
-        seed: int = Field(default_factory=lambda: random.getrandbits(62))
-
-    def read(body: dict[str, Any]) -> Request:
-        call = Asked.model_validate({k: v for k, v in body.items() if v is not None})
-        if call.model != model_name:
-            text = f"The model {call.model!r:.80} does not exist here; {model_name!r} is served."
-            raise _Refused(404, text, "model", "model_not_found")
-        for name in _REFUSED.split():
-            if body.get(name) not in ((None, 1) if name in ("n", "top_p") else _NOTHING):
-                text = f"{name} is not supported by this server, at least not this value of it."
-                raise _Refused(400, text, name, "unsupported_value")
-        messages = tuple(message.model_dump() for message in call.messages)
-        limit = call.max_completion_tokens or call.max_tokens
-        stop = tuple(filter(None, [call.stop] if isinstance(call.stop, str) else call.stop))
-        return Request(messages, limit, call.temperature, stop, call.seed)
-
-    return read
-
-
-def _completion(reply: Reply, model_name: str) -> dict[str, Any]:
-    """A reply as OpenAI's chat completion."""
-    message = {"role": "assistant", "content": reply.text}
-    return {
-        "id": f"chatcmpl-{uuid.uuid4().hex}",
-        "object": "chat.completion",
-        "created": int(time.time()),
-        "model": model_name,
-        "choices": [{"index": 0, "message": message, "finish_reason": reply.finish_reason}],
-        "usage": {
-            "prompt_tokens": reply.prompt_tokens,
-            "completion_tokens": reply.completion_tokens,
-            "total_tokens": reply.prompt_tokens + reply.completion_tokens,
-        },
-    }
+    return Refused(400, text, "messages", "context_length_exceeded")
 
 
 class _Desk:
@@ -227,7 +225,7 @@ class _Desk:
 
     def __init__(self, chat: LocalChat) -> None:
         self.chat = chat
-        self.jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self.jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
 
     @asynccontextmanager
     async def open(self, _: Starlette) -> AsyncIterator[None]:
@@ -237,23 +235,22 @@ class _Desk:
         self.jobs.put(None)
         await asyncio.to_thread(worker.join)
 
-    async def take(self, request: Request) -> Future[Reply]:
-        """Queue a request that the model can take; any other is refused at once, not in turn."""
+    async def take(self, job: _Job) -> Future[Reply]:
+        """Queue what the model can answer; anything else is refused at once, not in turn."""
         try:
-            prompt = await asyncio.to_thread(self.chat.encode, request)
+            prompt = await asyncio.to_thread(self.chat.encode, job.request)
         except Exception as error:  # a chat template raises what it likes
             text = f"The chat template does not take these messages: {error}"
-            raise _Refused(400, text, "messages", None) from error
+            raise Refused(400, text, "messages", None) from error
         if len(prompt) > self.chat.context:
             raise _too_long(self.chat, len(prompt))
         if self.jobs.qsize() >= _MOST_WAITING:
-            raise _Refused(429, f"{_MOST_WAITING} calls are waiting. Try again later.", None, None)
-        future: Future[Reply] = Future()
-        self.jobs.put((request, future))
-        return future
+            raise Refused(429, f"{_MOST_WAITING} calls are waiting. Try again later.", None, None)
+        self.jobs.put(job)
+        return job.future
 
     def _work(self) -> None:
-        """Answer jobs, a (request, future) each, until there is a None among them."""
+        """Answer jobs until there is a None among them."""
         running = True
         while running:
             taken = [self.jobs.get()]
@@ -261,24 +258,25 @@ class _Desk:
                 taken.append(self.jobs.get())
             running = None not in taken
             # Those who have gone meanwhile are left out.
-            batch = [j for j in taken if j is not None and j[1].set_running_or_notify_cancel()]
+            batch = [j for j in taken if j and j.future.set_running_or_notify_cancel()]
             if batch:
                 self._answer(batch)
 
-    def _answer(self, batch: list[Job]) -> None:
+    def _answer(self, batch: list[_Job]) -> None:
         """Each gets its reply as soon as it is there; who makes a batch fail fails alone."""
         left = dict(enumerate(batch))
+        heard = {place: job.heard for place, job in left.items() if job.heard}
 
         def done(place: int, reply: Reply) -> None:
-            left.pop(place)[1].set_result(reply)
+            left.pop(place).future.set_result(reply)
 
         try:
-            self.chat.reply([request for request, _ in batch], done)
+            self.chat.reply([job.request for job in batch], done, heard=heard)
         except Exception as error:
             if len(batch) == 1:
                 logging.getLogger(__name__).exception("a request failed")
-                refusal = _Refused(500, f"The model failed: {error!r}", None, None)
-                batch[0][1].set_exception(refusal)
+                refusal = Refused(500, f"The model failed: {error!r}", None, None)
+                batch[0].future.set_exception(refusal)
                 return
             rest = list(left.values())
             middle = (len(rest) + 1) // 2

@@ -16,7 +16,8 @@ import transformers
 from tiny import EXAMPLES, QUESTIONS, ask, same, tiny_chat, tiny_model
 
 from fireact_nb.agent.chat import Stop
-from fireact_nb.models.local import Gumbel, LocalChat, add_noise
+from fireact_nb.models.local import LocalChat
+from fireact_nb.models.sampling import Gumbel, add_noise
 
 
 @pytest.fixture(scope="module")

@@ -44,9 +44,9 @@ class Between:
         self.chat, self.look, self.batch_size = chat, look, batch_size
         self.context, self.encode = chat.context, chat.encode
 
-    def reply(self, batch, done):
+    def reply(self, batch, done, heard):
         self.look(batch)
-        return self.chat.reply(batch, done)
+        return self.chat.reply(batch, done, heard=heard)
 
 
 def call(url, body=None, path="/chat/completions", **headers):
@@ -111,14 +111,38 @@ def test_models_and_health(url):
     assert call(url.removesuffix("/v1"), path="/health") == (200, {"status": "ok", "model": NAME})
 
 
+def test_one_model_is_found_by_its_id_and_no_other(url):
+    assert call(url, path=f"/models/{NAME}")[1] == call(url, path="/models")[1]["data"][0]
+    for other in ("gpt-4", "a/b"):
+        status, answer = call(url, path=f"/models/{other}")
+        assert status == 404 and answer["error"]["code"] == "model_not_found"
+
+
+def test_a_model_may_have_a_hub_name(chat):
+    with start_server(make_app(chat, "maker/model")) as url:
+        assert call(url, path="/models/maker/model")[1]["id"] == "maker/model"
+
+
+def test_parts_and_developer_read_as_texts_and_system(chat):
+    seen = []
+    parts = [{"type": "text", "text": "He"}, {"type": "text", "text": "llo"}]
+    told = [{"role": "developer", "content": "Be brief."}, {"role": "user", "content": parts}]
+    with start_server(make_app(Between(chat, seen.extend), NAME)) as url:
+        assert call(url, body(messages=told))[0] == 200
+    assert seen[0].messages == (
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "Hello"},
+    )
+
+
 def test_settings_reach_the_model(chat):
     seen = []
     with start_server(make_app(Between(chat, seen.extend), NAME)) as url:
-        call(url, body(max_completion_tokens=7, temperature=0.5, seed=11, stop="x"))
+        call(url, body(max_completion_tokens=7, temperature=0.5, seed=11, stop="x", top_p=0.3))
         call(url, body(max_tokens=None, temperature=None, stop=["x", "y", "", "z"]))
         call(url, body(stop=None))
     first, second, third = seen
-    assert (first.max_tokens, first.temperature, first.seed) == (7, 0.5, 11)
+    assert (first.max_tokens, first.temperature, first.seed, first.top_p) == (7, 0.5, 11, 0.3)
     assert first.stop == ("x",)
     assert (second.max_tokens, second.temperature, second.stop) == (256, 1.0, ("x", "y", "z"))
     assert third.stop == () and third.seed != second.seed
@@ -133,7 +157,9 @@ MESSAGES = [
     [{"content": "hello"}],
     [{"role": "tool", "content": "hello"}],
     [{"role": "user", "content": None}],
-    [{"role": "user", "content": [{"type": "text", "text": "hello"}]}],
+    [{"role": "user", "content": []}],
+    [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}],
+    [{"role": "user", "content": [{"type": "text"}]}],
     ["hello"],
 ]
 WRONG = {
@@ -143,15 +169,16 @@ WRONG = {
     "temperature": [-0.1, 2.1, "warm", float("nan")],
     "stop": [5, ["a"] * 5, [None]],
     "seed": ["x", 0.5],
+    "top_p": [1.5, -1, "most"],
+    "stream": ["maybe"],
+    "stream_options": [[], {"include_usage": "perhaps"}],
 }
 UNSUPPORTED = {
     "n": [2, 0],
-    "stream": [True],
     "tools": [[{"type": "function", "function": {"name": "search"}}]],
     "tool_choice": ["required"],
     "response_format": [{"type": "json_object"}],
     "logprobs": [True],
-    "top_p": [0.5, 0],
     "logit_bias": [{"5": 3}],
     "frequency_penalty": [0.5],
 }
