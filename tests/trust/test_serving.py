@@ -72,7 +72,9 @@ def call(port, sent=None, **headers):
     try:
         connection.request("POST", "/v1/chat/completions", data, {**JSON, **own})
         answer = connection.getresponse()
-        error = json.loads(answer.read()).get("error")
+        said = answer.read()
+        streamed = answer.getheader("Content-Type", "").startswith("text/event-stream")
+        error = None if streamed else json.loads(said).get("error")
         return answer.status, error, time.monotonic() - started
     finally:
         connection.close()
