@@ -70,24 +70,38 @@ def read_json(path: str | Path, kind: type = list) -> Any:
     return value
 
 
-def read_json_lines(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Line number (from 1) and object of every line; blank lines are skipped."""
+def read_json_lines(
+    path: str | Path, odd: list[str] | None = None
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Line number (from 1) and object of every line; blank lines are skipped.
+
+    A line that is no JSON object is an error; with `odd`, its text goes there and the rest is read.
+    """
     # Not splitlines(): it would also break inside a string at U+2028 and its like.
     for number, line in enumerate(read_text(path).split("\n"), 1):
         if not line.strip():
             continue
         try:
-            value = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise FireActError(
-                f"{path}, line {number} is not whole JSON: {_why(error, line, within=True)}"
-            ) from error
-        if not isinstance(value, dict):
-            raise FireActError(
-                f"{path}, line {number} should be a JSON object, not {line[:40]!r}. Fix or remove "
-                "the line, or check that this is the file you meant."
-            )
-        yield number, value
+            yield number, _read_object(line, f"{path}, line {number}")
+        except FireActError as error:
+            if odd is None:
+                raise
+            odd.append(str(error))
+
+
+def _read_object(line: str, where: str) -> dict[str, Any]:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise FireActError(
+            f"{where} is not whole JSON: {why}"
+        ) from error
+    if not isinstance(value, dict):
+        raise FireActError(
+            f"{where} should be a JSON object, not {line[:40]!r}. Fix or remove the line, or check "
+            "that this is the file you meant."
+        )
+    return value
 
 
 def _why(error: Exception, text: str, within: bool = False) -> str:

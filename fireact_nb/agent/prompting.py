@@ -26,6 +26,7 @@ from ..errors import FireActError
 from .trajectory import OBSERVATION, ONE_TURN, Message, parse_text, render_messages
 
 FOLDER = Path(__file__).parent / "prompts"
+_ASKED = re.compile(r"(Question: .*?)\n(?=(?:Thought|Action|Answer|Observation):)", re.DOTALL)
 METHODS = ("io", "cot", "react", "reflexion", "fireact")
 
 
@@ -84,7 +85,11 @@ def parse_prompt(text: str, method: str, name: str) -> Prompt:
     messages: list[Message] = []
     cues: dict[int, str] = {}
     for block in blocks:
+        # A question with options has several lines: it goes on up to the first turn.
+        asked = _ASKED.match(block)
         head, _, rest = block.partition("\n")
+        if asked:
+            head, rest = asked[1], block[asked.end() :]
         if head.startswith("Question: "):
             if not rest:
                 raise FireActError(f"Prompt {name}/{method}: the example {head!r} has no answer.")

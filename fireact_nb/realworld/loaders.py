@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,11 +92,10 @@ def load_mmlu(folder: str | Path) -> list[Question]:
                 raise FireActError(
                     f"{where} ends in {letter!r}, not in A, B, C or D. Download the file again."
                 )
-            lines = [f"{mark}. {text}" for mark, text in zip(LETTERS, options, strict=True)]
             questions.append(
                 Question(
                     f"mmlu:{split}:{subject}:{n}",
-                    "\n".join([stem, *lines]),
+                    ask_options(stem, options),
                     letter.strip(),
                     "mmlu",
                     split,
@@ -105,6 +104,12 @@ def load_mmlu(folder: str | Path) -> list[Question]:
                 )
             )
     return questions
+
+
+def ask_options(stem: str, options: Sequence[str]) -> str:
+    """A multiple-choice question as it is asked: the stem, and below it an option a line."""
+    lines = [f"{mark}. {text}" for mark, text in zip(LETTERS, options, strict=True)]
+    return "\n".join([stem, *lines])
 
 
 def _entries(path: str | Path, kind: type[Row], cure: str) -> Iterator[Row]:

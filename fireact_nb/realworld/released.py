@@ -10,11 +10,12 @@ in `meta["ending"]`, so `chat_row` and `alpaca_row` give back every imported row
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..agent.trajectory import OBSERVATION, Trajectory, parse_messages, parse_text
 from ..errors import FireActError
@@ -29,6 +30,7 @@ ALPACA_PROMPT = (
 _BEFORE, _BETWEEN = ALPACA_PROMPT.split("{question}")
 _ENDING = re.compile(r"Observation: Episode finished, reward = (True|False|1|0)\s*")
 _CUE = re.compile(r"haven't solved the task within \d+ steps")
+_Row = TypeVar("_Row")
 _CURE = "Check that the file is in the format this reader is for, or download it again."
 
 
@@ -57,23 +59,29 @@ class _Episode:
     traj: Any  # in two shapes
 
 
-def read_chat(path: str | Path, task: str = "") -> list[Trajectory]:
+def read_chat(path: str | Path, task: str = "", odd: list[str] | None = None) -> list[Trajectory]:
     """Trajectories from OpenAI chat JSON lines in the unified form, ours or the authors'.
 
     `correct` and the method are read off a released row's ending and turns: one round and
     "reward = 1" is cot, the reflection cue reflexion, anything else react. Ids are made of the
-    file's name and the row number.
+    file's name and the row number. A row in another form is left out and the rest is kept: `odd`
+    gets a text for each, or else a warning tells. Raises FireActError where no row can be read.
     """
-    return [
-        _from_messages(row, f"{path}, line {number}", **_origin(path, number, task))
-        for number, row in read_json_lines(path)
-    ]
+    told: list[str] = []
+    rows = read_json_lines(path, told)
+
+    def read(numbered: tuple[int, Any]) -> Trajectory:
+        number, row = numbered
+        return _from_messages(row, f"{path}, line {number}", **_origin(path, number, task))
+
+    return _keep(rows, read, told, odd)
 
 
-def read_alpaca(path: str | Path, task: str = "") -> list[Trajectory]:
+def read_alpaca(path: str | Path, task: str = "", odd: list[str] | None = None) -> list[Trajectory]:
     """Trajectories from an Alpaca JSON list of {"instruction", "output"}; see read_chat."""
-    trajectories = []
-    for number, entry in enumerate(read_json(path), 1):
+
+    def read(numbered: tuple[int, Any]) -> Trajectory:
+        number, entry = numbered
         where = f"{path}, entry {number}"
         row = typed(_Alpaca, entry, where, _CURE)
         if row.input:
@@ -81,24 +89,25 @@ def read_alpaca(path: str | Path, task: str = "") -> list[Trajectory]:
                 f"{where} has an 'input' beside its instruction, which a trajectory has no place "
                 "for. Move it into 'instruction'."
             )
-        known = _origin(path, number, task)
-        trajectories.append(_from_text(row.instruction, row.output, where, **known))
-    return trajectories
+        return _from_text(row.instruction, row.output, where, **_origin(path, number, task))
+
+    return _keep(enumerate(read_json(path), 1), read, [], odd)
 
 
 def _origin(path: str | Path, number: int, task: str) -> dict[str, Any]:
     return {"question_id": f"{Path(path).stem}:{number}", "task": task, "source": Path(path).name}
 
 
-def read_released_trajectories(path: str | Path) -> list[Trajectory]:
+def read_released_trajectories(path: str | Path, odd: list[str] | None = None) -> list[Trajectory]:
     """Episodes of the authors' fine-tuned agents on HotpotQA's dev set, method "fireact".
 
     Reads both released shapes of 'traj': a list of messages, and one text in the Alpaca wrapper.
     `question_id` joins with `load_hotpotqa`. The file may hold fewer episodes than were asked, so
-    compare with `accuracy(trajectories, questions=500)`.
+    compare with `accuracy(trajectories, questions=500)`. `odd` is as in read_chat.
     """
-    trajectories = []
-    for key, entry in read_json(path, dict).items():
+
+    def read(item: tuple[str, Any]) -> Trajectory:
+        key, entry = item
         where = f"{path}, entry {key!r}"
         row = typed(_Episode, entry, where, _CURE)
         known = {"question_id": f"hotpotqa:dev:{key}", "task": "hotpotqa", "gold": row.gt,
@@ -115,8 +124,32 @@ def read_released_trajectories(path: str | Path) -> list[Trajectory]:
             )
         # Our own name for what the fine-tuned agent does: it chooses a method by itself.
         meta = {**trajectory.meta, "f1": row.f1}
-        trajectories.append(replace(trajectory, method="fireact", meta=meta))
-    return trajectories
+        return replace(trajectory, method="fireact", meta=meta)
+
+    return _keep(read_json(path, dict).items(), read, [], odd)
+
+
+def _keep(
+    rows: Iterable[_Row], read: Callable[[_Row], Trajectory], told: list[str], odd: list[str] | None
+) -> list[Trajectory]:
+    """What can be read of the rows; the others are told of, in the order of the file."""
+    kept = []
+    for row in rows:
+        try:
+            kept.append(read(row))
+        except FireActError as error:
+            told.append(str(error))
+    if told and not kept:
+        raise FireActError(told[0])
+    if odd is not None:
+        odd += told
+    elif told:
+        warnings.warn(
+            f"{len(told)} of {len(told) + len(kept)} rows were left out, the first because: "
+            f"{told[0]}",
+            stacklevel=3,
+        )
+    return kept
 
 
 def _from_messages(row: Any, where: str, **known: Any) -> Trajectory:

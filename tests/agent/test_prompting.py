@@ -17,7 +17,8 @@ PROMPTED = ("io", "cot", "react", "reflexion")
 # The methods of each task's prompts over the tiny world.
 TINY = {"hotpotqa": PROMPTED, "strategyqa": PROMPTED[:3], "mmlu": PROMPTED[:3]}
 TINY_SHIPPED = [(task, method) for task, methods in TINY.items() for method in methods]
-SHIPPED = [("hotpotqa", method) for method in PROMPTED]  # the paper's own
+REAL = {"hotpotqa": PROMPTED, "strategyqa": PROMPTED[:3], "mmlu": PROMPTED[:3]}  # the paper's own
+SHIPPED = [(task, method) for task, methods in REAL.items() for method in methods]
 SHIPPED += [(WORLD.prompt("react", task).name, method) for task, method in TINY_SHIPPED]
 each_prompt = pytest.mark.parametrize(("name", "method"), SHIPPED)
 each_tiny_prompt = pytest.mark.parametrize(("task", "method"), TINY_SHIPPED)
@@ -90,10 +91,18 @@ def test_two_examples_that_end_with_an_answer(name, method):
 @each_prompt
 def test_instructions_come_first_or_not_at_all(name, method):
     roles = [m["role"] for m in load_prompt(method, name).messages]
-    assert roles.count("system") == (name == "hotpotqa")
+    assert roles.count("system") == (name in REAL)
     assert "system" not in roles[1:]
     rest = [r for r in roles if r != "system"]
     assert rest == ["user", "assistant"] * (len(rest) // 2)
+
+
+@pytest.mark.parametrize("method", REAL["mmlu"])
+def test_the_options_of_a_real_question_belong_to_the_question(method):
+    for trajectory in examples(load_prompt(method, "mmlu")):
+        lines = trajectory.question.splitlines()
+        assert [line[:3] for line in lines[1:]] == ["A. ", "B. ", "C. ", "D. "]
+        assert final_answer(trajectory) in "ABCD"
 
 
 def test_the_question_comes_last():

@@ -159,11 +159,34 @@ def test_broken_files_are_named(tmp_path, read, content):
     ],
 )
 def test_a_conversation_in_another_form_is_named_by_line(tmp_path, messages):
-    path = tmp_path / "rows.jsonl"
-    rows = [{"messages": chat(COT, "1")}, {"messages": messages}]
+    """And the rest of the file is kept: one odd row of a thousand is no reason to lose them."""
+    path, odd = tmp_path / "rows.jsonl", []
+    rows = [{"messages": chat(COT, "1")}, {"messages": messages}, {"messages": chat(REACT, "True")}]
     path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    with pytest.raises(FireActError, match="rows.jsonl, line 2"):
+    with pytest.warns(UserWarning, match="1 of 3 rows.*rows.jsonl, line 2"):
+        kept = read_chat(path)
+    assert [t.method for t in kept] == ["cot", "react"]
+    assert read_chat(path, odd=odd) == kept and "rows.jsonl, line 2" in odd[0]
+    path.write_text(json.dumps(rows[1]), encoding="utf-8")
+    with pytest.raises(FireActError, match="rows.jsonl, line 1"):
         read_chat(path)
+
+
+def test_a_broken_line_costs_one_row(tmp_path):
+    path, odd = tmp_path / "rows.jsonl", []
+    row = json.dumps({"messages": chat(COT, "1")})
+    path.write_text(f"{row}\n{row[:40]}\n[1]\n{row}", encoding="utf-8")
+    assert len(read_chat(path, odd=odd)) == 2
+    assert ["line 2" in odd[0], "line 3" in odd[1], len(odd)] == [True, True, 2]
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_an_odd_episode_costs_one_row(tmp_path, wrapped):
+    path, odd = tmp_path / "trajs.json", []
+    good = released(COT, "1", wrapped)
+    path.write_text(json.dumps({"1": good, "2": good | {"traj": 3}, "3": good}), encoding="utf-8")
+    assert [t.question_id[-1] for t in read_released_trajectories(path, odd)] == ["1", "3"]
+    assert "entry '2'" in odd[0]
 
 
 @pytest.mark.parametrize(
