@@ -16,6 +16,7 @@ from pathlib import Path
 
 from .errors import FireActError
 from .files import file_state, read_json, write_file
+from .hub import NAME, split_name
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "data"
@@ -158,8 +159,10 @@ def find_own(*names: str) -> list[Origin]:
     ]
 
 
-def find_model(name: str) -> Path:
-    """Where a model lies: a shipped one by its name, any other by its folder."""
+def find_model(name: str) -> Path | str:
+    """Where a model lies: a shipped one by its name, a folder, or a name of the hub as it is."""
     artifact = read_manifest().get(name)
-    is_shipped = artifact is not None and artifact.path.startswith("models/")
-    return shipped(name) if is_shipped else Path(name)
+    if artifact is not None and artifact.path.startswith("models/"):
+        return shipped(name)
+    on_hub = NAME.fullmatch(split_name(name)[0]) and not Path(name).parent.exists()
+    return name if on_hub else Path(name)

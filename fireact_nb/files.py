@@ -93,9 +93,8 @@ def _read_object(line: str, where: str) -> dict[str, Any]:
     try:
         value = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise FireActError(
-            f"{where} is not whole JSON: {why}"
-        ) from error
+        why = _why(error, line, within=True)
+        raise FireActError(f"{where} is not whole JSON: {why}") from error
     if not isinstance(value, dict):
         raise FireActError(
             f"{where} should be a JSON object, not {line[:40]!r}. Fix or remove the line, or check "

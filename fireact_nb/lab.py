@@ -10,17 +10,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from . import artifacts
+from .agent.chat import Chat
 from .agent.prompting import Prompt
 from .agent.search import NORMAL, Condition, Search
 from .agent.sources import Source
 from .agent.tasks import Question
 from .agent.trajectory import Trajectory, read_trajectories
 from .artifacts import Origin, find_model
+from .errors import FireActError
+from .models.api import OpenAIChat, is_loopback
+from .models.kept import KeptChat
 from .models.local import LocalChat
+from .models.weights import load_tokenizer
 from .profiles import Profile, load_profile
+from .realworld.shelf import RealWorld
 from .tinyworld import TinyWorld
 
 
@@ -47,7 +53,11 @@ class World(Protocol):
 
 
 # A world is opened by its name; a new one is a new line here.
-WORLDS: Mapping[str, Callable[[], World]] = {"tiny": TinyWorld}
+WORLDS: Mapping[str, Callable[[Profile], World]] = {
+    "tiny": lambda profile: TinyWorld(),
+    "real": lambda profile: RealWorld("distractor", profile.search or "bm25", profile.name),
+    "real fullwiki": lambda profile: RealWorld("fullwiki", profile.search or "bm25", profile.name),
+}
 
 
 @dataclass(frozen=True)
@@ -71,12 +81,19 @@ class Lab:
 
     def __str__(self) -> str:
         p = self.profile
-        return f"profile {p.name}: world {p.world}, teacher {p.teacher}, student {p.student}"
+        words = f"profile {p.name}: world {p.world}, teacher {p.teacher}, student {p.student}"
+        if p.base_url:
+            return f"{words}; the teacher answers at {p.base_url}, for ${p.max_usd:.2f} at most"
+        if p.teacher == p.student:
+            return f"{words}; the student, prompted, plays the teacher's live part"
+        return words
 
     @property
     def runs(self) -> Path:
-        """The folder for what the learner makes."""
-        return artifacts.RUNS
+        """The folder for what the learner makes; each profile but the tiny one has its own."""
+        return (
+            artifacts.RUNS if self.profile.world == "tiny" else artifacts.RUNS / self.profile.name
+        )
 
     def questions(
         self, split: str, count: int | None = None, task: str = "hotpotqa"
@@ -115,22 +132,55 @@ class Lab:
                 return found
         return _read(source, last)
 
-    def teacher(self) -> LocalChat:
-        """The strong model, to be prompted."""
-        return LocalChat(find_model(self.profile.teacher))
+    def teacher(self) -> Chat:
+        """The strong model, to be prompted: at an address, here, or the student in its part.
+
+        One at an address that is not this machine's may cost, so the profile's `max_usd` must allow
+        it; its replies are kept, and none is paid for twice.
+        """
+        p = self.profile
+        if p.base_url:
+            return self._remote_teacher
+        return self.chat() if p.teacher == p.student else LocalChat(find_model(p.teacher))
 
     @cached_property
-    def student(self) -> Path:
-        """The small model to be fine-tuned: its folder."""
+    def _remote_teacher(self) -> Chat:
+        p = self.profile
+        chat = OpenAIChat(p.teacher, p.base_url)
+        if is_loopback(p.base_url):
+            return chat
+        if not p.max_usd:
+            raise FireActError(
+                f"The teacher {p.teacher} at {p.base_url} may cost money, and profile "
+                f"{p.name} allows none. If you agree, put `max_usd` into its file: the most "
+                "dollars that a run may spend."
+            )
+        return KeptChat(chat, self.runs / "teacher.journal", p.max_usd)
+
+    @cached_property
+    def student(self) -> Path | str:
+        """The small model to be fine-tuned: its folder, or its name on the hub."""
         return find_model(self.profile.student)
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The student's, to look at its tokens."""
+        return load_tokenizer(self.student)
 
     def chat(self, tuned: str | Path | None = None, batch_size: int = 64) -> LocalChat:
         """The student as it is, or as fine-tuning left it: `tuned` holds an adapter or a model."""
         if tuned is None:
+            # A model of billions is loaded once; the tiny one is too small for that to matter.
+            if isinstance(self.student, str):
+                return self._plain_student
             return LocalChat(self.student, batch_size=batch_size)
         if (Path(tuned) / "adapter_config.json").exists():
             return LocalChat(self.student, tuned, batch_size=batch_size)
         return LocalChat(tuned, batch_size=batch_size)
+
+    @cached_property
+    def _plain_student(self) -> LocalChat:
+        return LocalChat(self.student)
 
 
 def _read(source: Source, origin: Origin) -> Written:
@@ -139,6 +189,14 @@ def _read(source: Source, origin: Origin) -> Written:
 
 
 def open_lab(profile: str) -> Lab:
-    """The lab of a profile, by name. Raises FireActError for a profile that nobody wrote."""
+    """The lab of a profile, by its name or the path of its TOML file.
+
+    Raises FireActError for a profile that nobody wrote, or one with a world that nobody knows.
+    """
     chosen = load_profile(profile)
-    return Lab(chosen, WORLDS[chosen.world]())
+    if chosen.world not in WORLDS:
+        raise FireActError(
+            f"The profile {chosen.name} names the world {chosen.world!r}. There are: "
+            f"{', '.join(WORLDS)}."
+        )
+    return Lab(chosen, WORLDS[chosen.world](chosen))

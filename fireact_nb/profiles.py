@@ -25,7 +25,7 @@ class Profile:
     `teacher` and `student` are names of shipped models, folders, or names of the hub. With
     `base_url` the teacher is a model at that OpenAI-compatible address; where it costs, `max_usd`
     is the most that a run may spend there, and 0 forbids it. `search` names what searches the
-    world, "" its own paragraphs. `paper` maps a setting that the paper or its script made to which.
+    world, "" its own paragraphs.
     """
 
     name: str
@@ -102,5 +102,7 @@ def _text(value: Any, part: str, path: Path) -> str:
 
 def _amount(value: Any, part: str, path: Path) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-        raise FireActError(f"{path}: {part} should be a number of dollars from 0 on, not {value!r}.")
+        raise FireActError(
+            f"{path}: {part} should be a number of dollars from 0 on, not {value!r}."
+        )
     return float(value)

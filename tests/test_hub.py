@@ -97,7 +97,7 @@ def test_a_machine_without_a_network_says_so_at_once_and_keeps_what_it_has(
 ) -> None:
     from huggingface_hub import constants
 
-    hub.fetch(NAME, "config.json", COMMIT)
+    hub.fetch(NAME, "config.json")
     with socket.socket() as nobody:  # bound and not listening: whoever calls is turned away
         nobody.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{nobody.getsockname()[1]}"

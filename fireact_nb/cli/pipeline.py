@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import FireActError
@@ -224,7 +225,7 @@ def serve(options: argparse.Namespace) -> None:
     from ..models.server import serve
 
     path = find_model(options.model)
-    serve(LocalChat(path, options.adapter), path.name, port=options.port)
+    serve(LocalChat(path, options.adapter), Path(path).name, port=options.port)
 
 
 def _questions(lab: Lab, options: argparse.Namespace) -> list[Question]:

@@ -175,7 +175,7 @@ def _tell_method(trajectory: Trajectory, by_react: bool) -> Trajectory:
 
 
 _ASKED = "Question: "
-_OPTIONS = re.compile(r"((?:[A-D]\. .*\n){4})(.+)", re.DOTALL)
+_OPTIONS = re.compile(r"((?:[A-D]\. [^\n]*\n){4})(.+)", re.DOTALL)
 
 
 def _tell_task(trajectory: Trajectory) -> Trajectory:

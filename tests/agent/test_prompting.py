@@ -247,7 +247,7 @@ def test_unknown_method(method):
 
 
 def test_unknown_set_names_the_sets():
-    with pytest.raises(FireActError, match="'tyni'.*The sets are: hotpotqa, tiny"):
+    with pytest.raises(FireActError, match="'tyni'.*The sets are: hotpotqa, mmlu, "):
         load_prompt("react", "tyni")
 
 
