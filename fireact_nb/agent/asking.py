@@ -6,6 +6,7 @@ Knows requests, replies and what a search tool is; knows nothing of episodes.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
 from threading import Condition, Lock, Thread
@@ -14,11 +15,14 @@ from ..errors import FireActError
 from ..files import content_key
 from .chat import Chat, Exhausted, Reply, Request, Stop
 from .journal import Journal
-from .search import Search
+from .search import Search, Unavailable
+from .secrets import hide, hide_in_reply
 
 SEVERAL = 5  # failures in a row, none of them passing, that end a run: then the service is down
 TRIES = 4  # of a search
 SEARCH_SECONDS = 30.0  # until a search that hangs counts as failed
+LONGEST_WAIT = 120.0  # seconds before a search is tried again, whatever the service asks for
+ADDRESS = re.compile(r"\bhttps?://\S+")
 _BYTES_PER_TOKEN = 3  # fewer than most languages have: a cap must not be passed by an estimate
 
 
@@ -82,6 +86,12 @@ def estimate_tokens(text: str) -> int:
     return -(-len(text.encode("utf-8", "replace")) // _BYTES_PER_TOKEN)
 
 
+def call_key(request: Request, chat: Chat) -> str:
+    """Where a journal keeps the reply to a request; whoever changes it makes journals worthless."""
+    # vars, not asdict: its deep copy of every message cost more than the hash.
+    return content_key("call", vars(request), chat.endpoint, chat.name)
+
+
 class Patience:
     """Counts failures in a row; several end the run."""
 
@@ -119,8 +129,7 @@ class Desk:
         own: dict[str, tuple[Request, Future[Reply]]] = {}
         replies = []
         for request in requests:
-            # vars, not asdict: its deep copy of every message cost more than the hash.
-            key = content_key("call", vars(request), self.chat.endpoint, self.chat.name)
+            key = call_key(request, self.chat)
             with self._turn:
                 if key not in self._under_way:
                     self._under_way[key] = Future()
@@ -161,8 +170,11 @@ class Desk:
             self.budget.pay(reply.usd, held)
             paid.append(place)
             if self.journal is not None:
-                self.journal.write(keys[place], dict(vars(reply)), "call")
-            self.patience.passed()
+                self.journal.write(keys[place], reply.to_dict(), "call")
+            if reply.finish_reason == "out of tokens":
+                self.patience.failed(_out_of_tokens(self.chat, requests[place], reply))
+            else:
+                self.patience.passed()
 
         try:
             answers = self.chat.reply(requests, keep, self.stop)
@@ -178,11 +190,21 @@ class Desk:
             future.set_result(reply)
 
 
+def _out_of_tokens(chat: Chat, request: Request, reply: Reply) -> Exhausted:
+    thinking = f", {reply.reasoning_tokens} of them on thinking" if reply.reasoning_tokens else ""
+    return Exhausted(
+        f"{chat.name} spent its cap of {request.max_tokens} tokens{thinking}, before the first "
+        "word of its answer. Raise max_tokens (in Settings, or --max-tokens), or lower the "
+        "model's reasoning_effort."
+    )
+
+
 class GuardedSearch:
     """A remote search tool, asked once for each occasion: journalled, tried again, not waited for.
 
-    A FireActError of the tool ends the run, as it says what to do; anything else, and an answer
-    that is no text or takes longer than `SEARCH_SECONDS`, is a failure that may pass.
+    A FireActError of the tool ends the run, as it says what to do, and Exhausted the episode. All
+    else is a failure that may pass: Unavailable, any other error, an answer that is no text or that
+    takes longer than `SEARCH_SECONDS`.
     """
 
     def __init__(self, tool: Search, journal: Journal | None, stop: Stop) -> None:
@@ -207,26 +229,31 @@ class GuardedSearch:
         return text
 
     def _try(self, query: str, salt: str) -> str:
+        problem, wait = "", 0.0
         for attempt in range(TRIES):
-            # Full jitter, as between the tries of a call.
-            if attempt and self.stop.wait(random.uniform(0, 2**attempt)):
+            # Full jitter, as between the tries of a call, on top of what the service asked for.
+            pause = min(wait, LONGEST_WAIT) + random.uniform(0, 2**attempt) if attempt else 0.0
+            if (pause and self.stop.wait(pause)) or self.stop.is_set():
                 raise CancelledError
-            if self.stop.is_set():
-                raise CancelledError
+            wait = 0.0
             try:
                 text = _in_time(lambda: self.tool.search(query, salt))
                 if isinstance(text, str):
-                    return text
+                    return hide_in_reply(text)
                 problem = f"it answered with {type(text).__name__}, not with text"
+            except Unavailable as error:
+                problem, wait = str(error), error.wait
             except (FireActError, CancelledError):
                 raise
             except TimeoutError:
                 problem = f"no answer within {SEARCH_SECONDS:g} s"
             except Exception as error:
-                problem = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+                # Its words may hold the address that was asked, and in it a key.
+                said = hide(f"{type(error).__name__}: {' '.join(str(error).split())}")
+                problem = ADDRESS.sub("[address]", said)[:200]
         raise Exhausted(
-            f"The search tool {self.name} failed {TRIES} times ({problem}). Check the service and "
-            "the network, then run again: what is journalled is not asked again."
+            f"The search tool {self.name} failed {TRIES} times ({problem.rstrip('.')}). Check the "
+            "service and the network, then run again: what is journalled is not asked again."
         )
 
 

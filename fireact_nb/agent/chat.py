@@ -6,7 +6,7 @@ Knows requests and replies; knows no model that answers, neither agents nor tool
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from threading import Event
 from typing import Any, Literal, Protocol
 
@@ -50,18 +50,28 @@ class Reply:
     """What a model answered: `text` with the request's prefix and without any stop string.
 
     `seconds` is the time of the attempt that was answered; tokens are estimated if the server
-    names none. "failed" is what a driver puts in place of a reply that could not be had.
+    names none. `thinking` is what a reasoning model wrote before its answer, where it is shown, and
+    `reasoning_tokens`, part of the completion's, what that took. "out of tokens" is a reply that
+    ran into its cap before its first word; "failed" is what a driver puts in place of a reply that
+    could not be had.
     """
 
     text: str
     prompt_tokens: int
     completion_tokens: int
-    finish_reason: Literal["stop", "length", "context full", "refused", "failed"]
+    finish_reason: Literal["stop", "length", "context full", "refused", "out of tokens", "failed"]
     seconds: float
     usd: float = 0.0
+    reasoning_tokens: int = 0
+    thinking: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """What a journal holds: without the fields on reasoning where there was none."""
+        fields = dict(vars(self))
+        for name in ("reasoning_tokens", "thinking"):
+            if not fields[name]:
+                del fields[name]
+        return fields
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Reply:

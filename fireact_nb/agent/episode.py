@@ -62,7 +62,8 @@ def play(
     """Play one episode; the generator's return value is the trajectory.
 
     Always ends in a named state: finished, out of rounds, malformed (two unreadable turns in a
-    row), context full, refused, or failed (the model or the tool could not be reached).
+    row), context full, refused, out of tokens (a reply's cap was spent before its first word), or
+    failed (the model or the tool could not be reached).
     """
     messages = prompt.ask(question.question)
     steps, replies = list[Step](), list[Reply]()
@@ -70,7 +71,7 @@ def play(
     for number in range(1, 2 if prompt.one_turn else settings.max_rounds + 1):
         reply = yield _request(messages, prompt.cues.get(number), settings)
         replies.append(reply)
-        if reply.finish_reason in ("context full", "refused", "failed"):
+        if reply.finish_reason in ("context full", "refused", "out of tokens", "failed"):
             state = reply.finish_reason
             break
         said = without_controls(reply.text)
@@ -111,11 +112,16 @@ def play(
         seed=settings.seed,
         sample=settings.sample,
         temperature=settings.temperature,
-        prompt_tokens=sum(r.prompt_tokens for r in replies),
-        completion_tokens=sum(r.completion_tokens for r in replies),
-        usd=sum(r.usd for r in replies),
-        seconds=sum(r.seconds for r in replies),
+        **_cost(replies),
     )
+
+
+def _cost(replies: list[Reply]) -> dict[str, Any]:
+    """What all replies of an episode took, as fields of its trajectory."""
+    names = ("prompt_tokens", "completion_tokens", "usd", "seconds")
+    cost = {name: sum(getattr(reply, name) for reply in replies) for name in names}
+    reasoning = sum(reply.reasoning_tokens for reply in replies)
+    return {**cost, "meta": {"reasoning_tokens": reasoning} if reasoning else {}}
 
 
 def _request(messages: list[Message], cue: str | None, settings: Settings) -> Request:

@@ -15,6 +15,7 @@ from itertools import islice
 from queue import Empty, SimpleQueue
 from threading import Lock, Thread
 
+from ..errors import FireActError
 from ..files import content_key
 from .asking import Budget, Desk, GuardedSearch
 from .chat import Chat, Reply, Request, Stop
@@ -35,16 +36,22 @@ Ended = tuple[str, Trajectory]
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a run will take, estimated before it starts. `usd` is None where prices are unknown."""
+    """What a run will take, estimated before it starts. `usd` is None where prices are unknown.
+
+    `most_usd` is the same if every reply were as long as it may be, as a reasoning model's can be.
+    """
 
     episodes: int
     calls: int
     prompt_tokens: int
     completion_tokens: int
     usd: float | None
+    most_usd: float | None = None
 
     def __str__(self) -> str:
         money = "price unknown" if self.usd is None else f"about ${self.usd:.2f}"
+        if self.most_usd is not None:
+            money += f" (${self.most_usd:.2f} if every reply is as long as it may be)"
         return (
             f"{self.episodes} episodes, about {self.calls:,} calls, {self.prompt_tokens:,} prompt "
             f"and {self.completion_tokens:,} completion tokens, {money}"
@@ -56,21 +63,55 @@ def forecast(
     prompt: Prompt,
     prices: tuple[float, float] | None = None,
     rounds: float = 3.2,
+    settings: Settings | None = None,
 ) -> Forecast:
     """Estimate a run by its prompt's length, at `rounds` a question (paper, Table 4: 3.2).
 
     Counts four characters a token and 80 tokens a round for turn and observation. `prices` are US
-    dollars for a million prompt and completion tokens.
+    dollars for a million prompt and completion tokens; with `settings`, whose max_tokens caps a
+    reply, the forecast also tells the most that it may be.
     """
     rounds = 1.0 if prompt.one_turn else rounds
     opening = sum(len(m["content"]) for q in questions for m in prompt.ask(q.question)) / 4
     calls = round(len(questions) * rounds)
     prompt_tokens = round(opening * rounds + len(questions) * 80 * rounds * (rounds - 1) / 2)
     completion_tokens = calls * 45
-    usd = None
+    usd = most = None
     if prices is not None:
         usd = (prompt_tokens * prices[0] + completion_tokens * prices[1]) / 1e6
-    return Forecast(len(questions), calls, prompt_tokens, completion_tokens, usd)
+        if settings is not None:
+            most = usd + max(0, settings.max_tokens - 45) * calls * prices[1] / 1e6
+    return Forecast(len(questions), calls, prompt_tokens, completion_tokens, usd, most)
+
+
+def ask_for_yes(
+    questions: Sequence[Question],
+    prompt: Prompt,
+    chat: Chat,
+    search: Search | None,
+    settings: Settings,
+    yes: bool,
+) -> None:
+    """Raise FireActError, which holds the forecast, for what may cost money without a yes."""
+    tool = None if prompt.one_turn else search
+    paid = [x.name for x in (chat, tool) if x is not None and getattr(x, "may_cost", False)]
+    if questions and paid and not yes:
+        planned = forecast(questions, prompt, getattr(chat, "prices", None), settings=settings)
+        raise FireActError(
+            f"This run may cost money, for {' and '.join(paid)} may. Its forecast: {planned}. "
+            "Nothing was asked. If you agree, call again with yes=True (on the command line: "
+            "--yes), and with max_usd for a cap."
+        )
+
+
+def check_cap(chat: Chat, max_usd: float | None) -> None:
+    """Raise FireActError for a cap on what nobody knows the price of."""
+    if max_usd is not None and getattr(chat, "may_cost", False) and not getattr(chat, "prices", 0):
+        raise FireActError(
+            f"max_usd has no effect, as the price of {chat.name} is unknown. Give OpenAIChat its "
+            "prices (on the command line: --prices), or write them into a file that FIREACT_PRICES "
+            "names; or leave max_usd out."
+        )
 
 
 def generate(
@@ -82,6 +123,7 @@ def generate(
     journal: Journal | None = None,
     *,
     max_usd: float | None = None,
+    yes: bool = False,
     progress: bool = True,
 ) -> list[Trajectory]:
     """Play every question once; trajectories come back in the order of the questions.
@@ -91,10 +133,13 @@ def generate(
     asks nothing twice and gives the same result. A question whose model or tool still failed after
     the last try ends as "failed", with a warning, and is tried again by the next call; several such
     in a row end the run. `max_usd` caps this call's spending: past it no new call is made and a
-    FireActError says how much is done (raise the cap and call again to go on).
+    FireActError says how much is done (raise the cap and call again to go on). A model or a tool
+    that may cost money is asked only after a `yes`; without it, FireActError holds the forecast.
     """
     settings, stop = settings or Settings(), Stop()
-    desk = Desk(chat, journal, Budget(max_usd, getattr(chat, "prices", None)), stop)
+    check_cap(chat, max_usd)
+    prices = getattr(chat, "prices", None)
+    desk = Desk(chat, journal, Budget(max_usd, prices), stop)
     tool = GuardedSearch(search, journal, stop) if getattr(search, "remote", False) else search
     keys = [_trajectory_key(q, prompt, chat, search, settings) for q in questions]
     results: dict[str, Trajectory] = {}
@@ -105,6 +150,7 @@ def generate(
             missing[key] = question
         else:
             results[key] = Trajectory.from_dict(known)
+    ask_for_yes(list(missing.values()), prompt, chat, search, settings, yes)
     # Made as they are begun: ten thousand that wait would slow every collection of garbage.
     games = ((k, play(q, prompt, tool, settings, chat.name)) for k, q in missing.items())
     drive = _drive_batches if chat.endpoint == "local" else _drive_threads
@@ -123,15 +169,16 @@ def generate(
 
 def _tell_failures(results: dict[str, Trajectory], desk: Desk, tool: Search) -> None:
     """Warn of questions that failed; where all did, there is no result but the reason."""
-    failed = sum(t.state == "failed" for t in results.values())
+    ends = [t.state for t in results.values() if t.state in ("failed", "out of tokens")]
+    failed = len(ends)
     reason = desk.patience.last or (tool.patience.last if isinstance(tool, GuardedSearch) else None)
-    if reason is None:
+    if reason is None or not ends:
         return
     if failed == len(results):
         raise reason
     warnings.warn(
-        f"{failed} of {len(results)} questions ended as failed; the last reason: {reason} Call "
-        "again to try them once more.",
+        f"{failed} of {len(results)} questions ended as {' or '.join(sorted(set(ends)))}; the last "
+        f"reason: {reason} Call again to try them once more.",
         stacklevel=3,
     )
 

@@ -13,8 +13,16 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..errors import FireActError
+from .chat import Exhausted
 
 NOTHING = "None"
+# What is looked up for a random answer: things of many kinds, and hardly what a question is about.
+UNRELATED = (
+    "tectonic plates", "sourdough bread", "rules of curling", "photosynthesis", "Bronze Age trade",
+    "bicycle gears", "tax on windows", "coral reefs", "shorthand writing", "origami cranes",
+    "beekeeping in winter", "volcanic glass", "semaphore flags", "harpsichord tuning", "peat bogs",
+    "soap making", "glacier speed", "paper sizes", "chess openings", "migration of eels",
+)  # fmt: skip
 _WORD = re.compile(r"\w+")
 _STOPWORDS = frozenset(
     """
@@ -27,13 +35,22 @@ class Search(Protocol):
     """Anything that answers a query with one line of text.
 
     `salt` names the occasion (question, seed, round), so that a tool with a random part answers a
-    repeated run the same way. A tool that costs, or is asked over a network, says `remote = True`:
-    then each occasion is journalled, tried again where it fails, and given up when it hangs.
+    repeated run the same way. A tool that is asked over a network says `remote = True`: then each
+    occasion is journalled, tried again where it fails, and given up when it hangs. One that costs
+    money says `may_cost = True`, too: then a run asks for a yes.
     """
 
     name: str
 
     def search(self, query: str, salt: str = "") -> str: ...
+
+
+class Unavailable(Exhausted):
+    """A search service did not answer this time; it asked to be left alone for `wait` seconds."""
+
+    def __init__(self, text: str, wait: float = 0.0) -> None:
+        super().__init__(text)
+        self.wait = wait
 
 
 class Bm25:
@@ -104,7 +121,7 @@ class Condition:
         except ValueError as error:
             raise _unknown(text) from error
 
-    def apply(self, tool: Bm25, seed: int = 0) -> Bm25 | Unreliable:
+    def apply(self, tool: Search, seed: int = 0) -> Search:
         """The tool under this condition; `seed` is of the dice."""
         return tool if self == NORMAL else Unreliable(tool, self, seed)
 
@@ -122,15 +139,22 @@ def _unknown(text: str) -> FireActError:
 class Unreliable:
     """A search tool under a condition other than normal.
 
-    The dice depend only on seed, query and salt, so a run can be repeated.
+    The dice depend only on seed, query and salt, so a run can be repeated. An unrelated passage is
+    drawn from the tool's `passages`; a tool that cannot show all it has, such as a search engine,
+    is asked one of `UNRELATED` instead, and soon its cache holds them all.
     """
 
-    def __init__(self, tool: Bm25, condition: Condition, seed: int = 0) -> None:
+    def __init__(self, tool: Search, condition: Condition, seed: int = 0) -> None:
         self.tool, self.condition, self.seed = tool, condition, seed
         self.name = f"{tool.name}, {condition.mode} with p={condition.p:g}"
+        self.remote = getattr(tool, "remote", False)
+        self.may_cost = getattr(tool, "may_cost", False)
 
     def search(self, query: str, salt: str = "") -> str:
         dice = random.Random(f"{self.seed}/{salt}/{query}")
         if dice.random() >= self.condition.p:
             return self.tool.search(query, salt)
-        return NOTHING if self.condition.mode == "none" else dice.choice(self.tool.passages)
+        if self.condition.mode == "none":
+            return NOTHING
+        passages = getattr(self.tool, "passages", None)
+        return dice.choice(passages) if passages else self.tool.search(dice.choice(UNRELATED), salt)

@@ -35,6 +35,7 @@ STATES: tuple[str, ...] = (
     "malformed",
     "context full",
     "refused",
+    "out of tokens",
     "failed",
 )
 ONE_TURN = ("io", "cot")  # methods whose first turn is the answer: no tool, no second round

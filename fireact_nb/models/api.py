@@ -17,8 +17,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from weakref import WeakSet
 
@@ -27,23 +26,23 @@ from ..agent.chat import Exhausted, Reply, Request, Stop
 from ..agent.secrets import Hidden, hide_in_logs, hide_in_reply, open_address, remember
 from ..errors import FireActError
 from .failures import NO_KEY, Failure, judge, scrub
+from .prices import Price, find_price
+from .dialect import OPENAI, Said, dialect_of, read
 
 if TYPE_CHECKING:
     import openai
     from tenacity import RetryCallState
 
-OPENAI = "https://api.openai.com/v1"
 LONGEST_WAIT = 60.0  # seconds before a request is tried again, whatever the server asks for
-_MOST_STOPS = 4  # an API takes no more; the rest are cut here
-_LABEL = re.compile(r"\w+:")
-_MOST_TOKENS = 10_000_000  # beyond any context window: a usage that says more was not counted
 
 
 class OpenAIChat:
     """A model behind an OpenAI-compatible API (OpenAI, vLLM, llama.cpp, Ollama, ...).
 
     `base_url` defaults to OPENAI_BASE_URL or OpenAI, `api_key` to OPENAI_API_KEY (a server on this
-    machine needs none); `prices` are USD per million prompt and completion tokens. Raises
+    machine needs none); `prices` are USD per million prompt and completion tokens, by default those
+    of the dated table, None where nobody knows. A field that the model refuses is left out from
+    then on. `reasoning_effort` ("none" to "max") is part of the model's name. Raises
     FireActError, never with the key in its text, when there is no key, when a request can never
     succeed; Exhausted, one of them, when it still fails after `retries` more attempts.
     """
@@ -58,12 +57,18 @@ class OpenAIChat:
         timeout: float = 60.0,
         retries: int = 6,
         prices: tuple[float, float] | None = None,
+        reasoning_effort: str | None = None,
     ) -> None:
-        self.name, self.batch_size = model, concurrency
+        self.model, self.effort, self.batch_size = model, reasoning_effort, concurrency
+        self.name = f"{model}, {reasoning_effort} effort" if reasoning_effort else model
         # Apart from what may raise: IPython's verbose tracebacks print the values on that line.
         address = Hidden(base_url or os.getenv("OPENAI_BASE_URL") or OPENAI)
         self.endpoint, self._login = open_address(address)
-        self.timeout, self.retries, self.prices = timeout, retries, prices
+        self.timeout, self.retries = timeout, retries
+        self.price = find_price(model, self.endpoint) if prices is None else Price(*prices)
+        self.prices = self.price and (self.price.prompt, self.price.completion)
+        self.may_cost = any(self.prices) if self.prices else not is_loopback(self.endpoint)
+        self.dialect = dialect_of(self.endpoint, model)
         self._key = _find_key(api_key, self.endpoint)
         self._client, self._sockets = self._connect()
         self._told = False  # that tokens are estimated
@@ -79,8 +84,7 @@ class OpenAIChat:
         stop.closers.add(self._hang_up)
         replies = []
         for place, request in enumerate(requests):
-            reply = self._answer(request, stop)
-            replies.append(replace(reply, text=hide_in_reply(reply.text)))
+            replies.append(self._answer(request, stop))
             if done:
                 done(place, replies[-1])
         return replies
@@ -121,7 +125,33 @@ class OpenAIChat:
         client.close()
 
     def _answer(self, request: Request, stop: Stop) -> Reply:
-        """One reply, tried for again where that can help; `stop` ends the waits between."""
+        return self._insist(lambda: self._attempt(request), stop, self.retries)
+
+    def call(
+        self,
+        work: Callable[[openai.OpenAI], Any],
+        stop: Stop | None = None,
+        retries: int | None = None,
+    ) -> Any:
+        """What `work` gets from the client, tried again where that can help. Raises as `reply`."""
+
+        def attempt() -> Any:
+            import openai
+
+            try:
+                return work(self._client)
+            except openai.APIError as error:
+                meant = judge(error, self.endpoint, self.model, self.timeout, self._key)
+            except ValueError:
+                meant = None
+            if isinstance(meant, Failure):
+                return meant
+            return Failure(f"{self.endpoint} refused, or answered with no JSON.")
+
+        return self._insist(attempt, stop or Stop(), self.retries if retries is None else retries)
+
+    def _insist(self, attempt: Callable[[], Any], stop: Stop, retries: int) -> Any:
+        """An attempt's outcome, tried for again where that can help; `stop` ends the waits."""
         import tenacity
 
         def pause(seconds: float) -> None:
@@ -132,12 +162,12 @@ class OpenAIChat:
             raise CancelledError
         tries = tenacity.Retrying(
             retry=tenacity.retry_if_result(lambda o: isinstance(o, Failure) and o.transient),
-            stop=tenacity.stop_after_attempt(self.retries + 1),
+            stop=tenacity.stop_after_attempt(retries + 1),
             wait=_delay,
             sleep=pause,
             retry_error_callback=_give_up,
         )
-        outcome = tries(self._attempt, request)
+        outcome = tries(attempt)
         if isinstance(outcome, Failure):
             kind = Exhausted if outcome.transient else FireActError
             raise kind(scrub(outcome.text, self._key))
@@ -147,83 +177,69 @@ class OpenAIChat:
         import openai
 
         started = time.monotonic()
-        try:
-            # The public way below `chat.completions.create`, which spends four fifths of its time
-            # on the types of every message; an answer's shape is a stranger's, so it stays JSON.
-            body = self._client.post("/chat/completions", body=self._wire(request), cast_to=object)
-            if isinstance(body, str):  # JSON under another name
-                body = json.loads(body)
-            reply = self._read(body, request, time.monotonic() - started)
-        except openai.APIError as error:
-            meant = judge(error, self.endpoint, self.name, self.timeout, self._key)
+        while True:
+            body = self.dialect.body(request, self.effort)
+            try:
+                answer = self._post(body)
+            except openai.APIError as error:
+                if self.dialect.learn(error, body):
+                    continue  # without the field, of which there are but a few
+                meant = judge(error, self.endpoint, self.model, self.timeout, self._key)
+            except Exception:  # there is no end of what bytes from outside can hold
+                meant = None
+            else:
+                return self.read(answer, request, time.monotonic() - started) or self._no_chat()
             if isinstance(meant, Failure):
                 return meant
+            if meant is None:
+                return self._no_chat()
             return Reply("", 0, 0, meant, time.monotonic() - started)
-        except Exception:  # there is no end of what bytes from outside can hold
-            reply = None
-        return reply or Failure(
+
+    def _post(self, body: dict[str, Any]) -> Any:
+        # The public way below `chat.completions.create`, which spends four fifths of its time
+        # on the types of every message; an answer's shape is a stranger's, so it stays JSON.
+        answer = self._client.post("/chat/completions", body=body, cast_to=object)
+        return json.loads(answer) if isinstance(answer, str) else answer  # JSON by another name
+
+    def _no_chat(self) -> Failure:
+        return Failure(
             f"{self.endpoint} answered, but not with a chat completion. Check that the address is "
             "that of an OpenAI-compatible API (it mostly ends in /v1) and that the server is well.",
             transient=True,
         )
 
-    def _wire(self, request: Request) -> dict[str, Any]:
-        messages = [
-            {field: _whole(text) for field, text in message.items()} for message in request.messages
-        ]
-        if request.prefix:
-            # Few servers continue an assistant message, so the model is asked to begin with it.
-            cue = f"Begin your reply with exactly: {request.prefix}"
-            last = next((m for m in reversed(messages) if m["role"] == "user"), None)
-            if last is None:
-                messages.append({"role": "user", "content": cue})
-            else:
-                last["content"] += "\n" + cue
-        # OpenAI's newer models refuse max_tokens; other servers may not know its successor.
-        limit = "max_completion_tokens" if self.endpoint == OPENAI else "max_tokens"
-        wire: dict[str, Any] = {
-            "model": self.name,
-            "messages": messages,
-            "temperature": request.temperature,
-            limit: request.max_tokens,
-        }
-        if request.stop:
-            wire["stop"] = list(request.stop[:_MOST_STOPS])
-        if request.temperature > 0:
-            wire["seed"] = request.seed * 10_000 + request.sample
-        return wire
+    def read(self, body: Any, request: Request, seconds: float, share: float = 1.0) -> Reply | None:
+        """The reply in a chat completion's JSON, at this share of the price; None if there is none.
 
-    def _read(self, body: Any, request: Request, seconds: float) -> Reply | None:
-        """The reply in a chat completion's JSON, or None where there is none to be read."""
-        choice = body["choices"][0]
-        message = choice["message"]
-        said, refusal = _text(message.get("content")), _text(message.get("refusal"))
-        if said is None or refusal is None:
+        No error of its own: what a server sends may be anything.
+        """
+        try:
+            said = read(body, request)
+        except Exception:
+            said = None
+        if said is None:
             return None
-        text = _whole(said or refusal)
-        finish_reason: Literal["stop", "length", "refused"] = "stop"
-        if refusal or choice.get("finish_reason") == "content_filter":
-            finish_reason = "refused"
-        else:
-            if choice.get("finish_reason") == "length":
-                finish_reason = "length"
-            text = _after_prefix(text, request.prefix)
-            ends = [text.index(end) for end in request.stop if end in text]
-            if ends:
-                text, finish_reason = text[: min(ends)], "stop"
-            text = request.prefix + text
-        tokens_in, tokens_out = self._count(body.get("usage"), request, said or refusal)
+        if said.unfinished and said.finish_reason == "stop" and request.stop:
+            self.dialect.drop("stop")  # it cut the thinking, which may name what ends a turn
+        tokens_in, tokens_out = self._count(said, request)
         price_in, price_out = self.prices or (0.0, 0.0)
-        usd = (tokens_in * price_in + tokens_out * price_out) / 1e6
-        return Reply(text, tokens_in, tokens_out, finish_reason, seconds, usd)
+        usd = (tokens_in * price_in + tokens_out * price_out) / 1e6 * share
+        reasoning = said.reasoning_tokens or estimate_tokens(said.thinking)
+        return Reply(
+            hide_in_reply(said.text),
+            tokens_in,
+            tokens_out,
+            said.finish_reason,
+            seconds,
+            usd,
+            min(reasoning, tokens_out),
+            hide_in_reply(said.thinking),
+        )
 
-    def _count(self, usage: Any, request: Request, said: str) -> tuple[int, int]:
+    def _count(self, said: Said, request: Request) -> tuple[int, int]:
         """Prompt and completion tokens; estimated where the server's numbers cannot be right."""
-        usage = usage if isinstance(usage, dict) else {}
-        tokens_in = _number(usage.get("prompt_tokens"))
-        tokens_out = _number(usage.get("completion_tokens"))
-        if tokens_in and (tokens_out or not said):
-            return tokens_in, tokens_out
+        if said.prompt_tokens and (said.completion_tokens or not said.written):
+            return said.prompt_tokens, said.completion_tokens
         if not self._told:
             self._told = True
             warnings.warn(
@@ -232,20 +248,8 @@ class OpenAIChat:
                 stacklevel=2,
             )
         prompt = sum(estimate_tokens(message["content"]) for message in request.messages)
-        return tokens_in or prompt, tokens_out or estimate_tokens(said)
-
-
-def _text(content: Any) -> str | None:
-    """The text of a message's field, which may come in parts; None if it is something else."""
-    if isinstance(content, list):
-        content = "".join(part["text"] for part in content if part.get("type") == "text")
-    return content or "" if isinstance(content, str | None) else None
-
-
-def _number(count: Any) -> int:
-    """A number of tokens; 0 for what is none."""
-    sound = isinstance(count, int | float) and 0 < count <= _MOST_TOKENS  # NaN fails, too
-    return int(count) if sound else 0
+        out = said.completion_tokens or estimate_tokens(said.written)
+        return said.prompt_tokens or prompt, out
 
 
 def _find_key(api_key: str | None, endpoint: str) -> str:
@@ -296,23 +300,3 @@ def _give_up(state: RetryCallState) -> Failure:
 def _failure(state: RetryCallState) -> Failure:
     assert state.outcome is not None  # tenacity asks for waits and ends after attempts alone
     return state.outcome.result()
-
-
-def _after_prefix(text: str, prefix: str) -> str:
-    """What follows the prefix in a reply that may have repeated all of it, its label or nothing."""
-    if not prefix:
-        return text
-    text, cue, label = text.lstrip(), prefix.strip(), _LABEL.match(prefix.lstrip())
-    if text.startswith(cue):
-        text = text[len(cue) :]
-    elif label and text.startswith(label.group()):
-        # "Thought: " + cue must not be followed by a second "Thought:".
-        text = " " + text[label.end() :].lstrip()
-    else:
-        text = " " + text
-    return text.lstrip(" ") if prefix[-1].isspace() else text
-
-
-def _whole(text: str) -> str:
-    """Half a surrogate pair, as a cut reply can hold, can neither be sent nor be written."""
-    return text.encode("utf-8", "replace").decode("utf-8")

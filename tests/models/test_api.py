@@ -130,7 +130,7 @@ def test_equal_requests_have_equal_keys_however_they_are_written() -> None:
 def test_openai_itself_is_asked_with_the_limit_its_new_models_know() -> None:
     chat = OpenAIChat("gpt", api_key=KEY)
     assert chat.endpoint == "https://api.openai.com/v1"
-    assert chat._wire(ask(max_tokens=9))["max_completion_tokens"] == 9
+    assert chat.dialect.body(ask(max_tokens=9))["max_completion_tokens"] == 9
 
 
 @pytest.mark.parametrize(
