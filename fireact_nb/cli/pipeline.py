@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import FireActError
+from .asking import add_asking, open_chat, open_tool, play
 from .options import (
     add_model,
     add_questions,
@@ -22,7 +23,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ..agent import Chat, Question
+    from ..agent import Question
     from ..lab import Lab
 
 _PROFILE = "tiny"  # what the commands play
@@ -66,30 +67,18 @@ def add_generate(commands: Any) -> None:
         "--out", type=place, help="trajectories, JSON lines (where the notebooks look for yours)"
     )
     command.add_argument("--journal", type=place, help="resume point (default: OUT.journal)")
-    command.add_argument(
-        "--base-url",
-        type=given,
-        help="an OpenAI-compatible server; then --model is its model's name",
-    )
-    command.add_argument(
-        "--prices", type=amount, nargs=2, metavar=("IN", "OUT"),
-        help="US dollars for a million prompt and completion tokens",
-    )  # fmt: skip
-    command.add_argument("--max-usd", type=amount, help="stop when this much is spent")
-    command.add_argument("--yes", action="store_true", help="agree to the forecast of a paid run")
+    add_asking(command)
 
 
 def generate(options: argparse.Namespace) -> None:
     from ..agent.episode import Settings
     from ..agent.journal import Journal
     from ..agent.prompting import load_prompt
-    from ..agent.rollouts import forecast, generate, successes
+    from ..agent.rollouts import successes
     from ..agent.sources import Source
     from ..agent.trajectory import write_trajectories
-    from ..artifacts import RUNS, find_model
+    from ..artifacts import RUNS
     from ..lab import open_lab
-    from ..models.api import OpenAIChat, is_loopback
-    from ..models.local import LocalChat
 
     lab = open_lab(_PROFILE)
     questions = _questions(lab, options)
@@ -100,26 +89,11 @@ def generate(options: argparse.Namespace) -> None:
     out = options.out or RUNS / Source(options.task, options.method).own_file
     check_out(out)
     record = find_journal(out, options.journal)
-    if options.max_usd is not None and not (options.base_url and options.prices):
-        raise FireActError(
-            "--max-usd has no effect without --base-url and --prices, for nobody knows what a call "
-            "costs. Add --prices, or leave --max-usd out for a model that costs nothing."
-        )
-    if options.base_url:
-        prices = tuple(options.prices) if options.prices else None
-        print(forecast(questions, prompt, prices))
-        if not options.yes and (prices or not is_loopback(options.base_url)):
-            raise FireActError(
-                "This run may cost money. Add --yes if you agree to the forecast above."
-            )
-        chat: Chat = OpenAIChat(options.model, options.base_url, prices=prices)
-    else:
-        chat = LocalChat(find_model(options.model), options.adapter)
-    settings = Settings(temperature=options.temperature, seed=options.seed)
+    settings = Settings(options.temperature, options.max_tokens, seed=options.seed)
+    search = open_tool(options, lab)
+    chat = open_chat(options, questions, prompt, search, settings)
     with Journal(record) as journal:
-        trajectories = generate(
-            questions, prompt, chat, lab.search(), settings, journal, max_usd=options.max_usd
-        )
+        trajectories = play(options, questions, prompt, chat, search, settings, journal)
     write_trajectories(out, trajectories)
     right = len(successes(trajectories))
     print(f"{right} of {len(trajectories)} ended in the right answer -> {out}")
@@ -178,16 +152,15 @@ def add_evaluate(commands: Any) -> None:
         "--method", type=given, default="fireact", help="fireact is the bare question"
     )
     command.add_argument("--out", type=place, required=True, help="outcomes, .csv or .parquet")
+    add_asking(command)
 
 
 def evaluate(options: argparse.Namespace) -> None:
+    from ..agent.episode import Settings
     from ..agent.journal import Journal
-    from ..agent.rollouts import generate
     from ..analysis.outcomes import outcomes_of, write_outcomes
     from ..analysis.statistics import accuracy
-    from ..artifacts import find_model
     from ..lab import open_lab
-    from ..models.local import LocalChat
 
     lab = open_lab(_PROFILE)
     questions = _questions(lab, options)
@@ -199,9 +172,11 @@ def evaluate(options: argparse.Namespace) -> None:
             "name that says which it is."
         )
     record = find_journal(options.out)
-    chat = LocalChat(find_model(options.model), options.adapter)
+    settings = Settings(max_tokens=options.max_tokens)
+    search = open_tool(options, lab)
+    chat = open_chat(options, questions, prompt, search, settings)
     with Journal(record) as journal:
-        trajectories = generate(questions, prompt, chat, lab.search(), journal=journal)
+        trajectories = play(options, questions, prompt, chat, search, settings, journal)
     outcomes = outcomes_of(trajectories, questions, agent=chat.name, model=options.model)
     write_outcomes(options.out, outcomes)
     score = accuracy(outcomes)

@@ -25,9 +25,9 @@ from ..agent.asking import estimate_tokens
 from ..agent.chat import Exhausted, Reply, Request, Stop
 from ..agent.secrets import Hidden, hide_in_logs, hide_in_reply, open_address, remember
 from ..errors import FireActError
+from .dialect import OPENAI, Said, dialect_of, read
 from .failures import NO_KEY, Failure, judge, scrub
 from .prices import Price, find_price
-from .dialect import OPENAI, Said, dialect_of, read
 
 if TYPE_CHECKING:
     import openai

@@ -62,7 +62,7 @@ def ask_in_batch(
     *,
     max_usd: float | None = None,
     yes: bool = False,
-    poll: float = POLL,
+    poll: float | None = None,
     stop: Stop | None = None,
 ) -> Collected:
     """Have the questions answered by the Batch API, into the journal; blocks until that is done.
@@ -82,7 +82,7 @@ def ask_in_batch(
     settings, stop = settings or Settings(), stop or Stop()
     check_cap(chat, max_usd)
     wanted = {call_key(r, chat): r for r in _openings(questions, prompt, settings)}
-    counter = _Counter(chat, journal, wanted, poll, stop)
+    counter = _Counter(chat, journal, wanted, poll or POLL, stop)
     asked = len(counter.missing())
     for mark in counter.open_batches():
         counter.finish(mark)

@@ -60,10 +60,19 @@ class Kept:
             with suppress(FireActError, KeyError):  # a damaged file counts as none
                 if path.exists():
                     return read_json(path, dict)["found"]
-            found = self.engine.find(query)
-            record = {"engine": self.engine.name, "query": query, "found": found}
+            found = _hidden(self.engine.find(query))
+            record = {"engine": self.engine.name, "query": hide(query), "found": found}
             try:
-                write_file(path, hide(json.dumps(record, indent=1)) + "\n")
+                write_file(path, json.dumps(record, indent=1) + "\n")
             except FireActError as error:  # it is paid, and a journal may yet hold it
                 warnings.warn(f"What {self.name} answered is used, but: {error}", stacklevel=2)
             return found
+
+
+def _hidden(value: Any) -> Any:
+    """What a service said, without the keys that it may have said with it."""
+    if isinstance(value, dict):
+        return {hide(str(name)): _hidden(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_hidden(part) for part in value]
+    return hide(value) if isinstance(value, str) else value

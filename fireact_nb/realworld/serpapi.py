@@ -31,7 +31,7 @@ class SerpApi:
     name = "google by serpapi"
     may_cost = True
 
-    def __init__(self, key: str | None = None, url: str = URL) -> None:
+    def __init__(self, key: str | None = None, url: str = "") -> None:
         given = (key or os.environ.get("SERPAPI_API_KEY") or "").strip()
         if not re.fullmatch(r"[!-~]+", given):
             raise FireActError(
@@ -41,7 +41,7 @@ class SerpApi:
             )
         remember(given)
         self._key = Hidden(given)
-        self._service = Service("SerpAPI", url)
+        self._service = Service("SerpAPI", url or URL)
 
     def find(self, query: str) -> dict[str, Any]:
         """Those parts of the service's answer that `read` looks at."""

@@ -743,10 +743,11 @@ check("02.3", price_of)
 # few = asked[:20]  # a pilot first
 # print(forecast(few, prompts["react"], strong.prices))
 #
-# agreed = False  # read the forecast, then write True
-# if agreed:
-#     with Journal(lab.runs / "02" / "paid.jsonl") as journal:
-#         pilot = generate(few, prompts["react"], strong, search, journal=journal, max_usd=1.0)
+# agreed = False  # read the forecast, then write True; until then `generate` refuses
+# with Journal(lab.runs / "02" / "paid.jsonl") as journal:
+#     pilot = generate(
+#         few, prompts["react"], strong, search, journal=journal, max_usd=1.0, yes=agreed
+#     )
 # ```
 #
 # The command line asks in the same way: `fireact-nb generate` with `--base-url`, `--model` and

@@ -22,8 +22,8 @@ from fireact_nb.agent.prompting import Prompt
 from fireact_nb.agent.rollouts import forecast, generate
 from fireact_nb.errors import FireActError
 from fireact_nb.models.api import OpenAIChat
-from fireact_nb.models.prices import TABLE, Price, find_price
 from fireact_nb.models.dialect import split_thinking
+from fireact_nb.models.prices import TABLE, Price, find_price
 
 BARE = Prompt("react", "test")
 COT = Prompt("cot", "test")

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +24,7 @@ from fireact_nb.agent.journal import Journal
 from fireact_nb.agent.prompting import Prompt
 from fireact_nb.agent.rollouts import generate
 from fireact_nb.agent.search import NOTHING, UNRELATED, Condition, Unavailable
+from fireact_nb.agent.trajectory import read_trajectories
 from fireact_nb.errors import FireActError
 from fireact_nb.realworld import Page, Paragraphs, open_search
 from fireact_nb.realworld.cache import Kept
@@ -124,8 +129,11 @@ def test_a_wrong_or_missing_key_is_told_before_anything_is_asked(
         "google by serpapi", True, True,
     )  # fmt: skip
     assert KEY not in repr(vars(tool.engine))  # type: ignore[attr-defined]
-    with pytest.raises(FireActError, match="serpapi, wikipedia"):
+    with pytest.raises(FireActError, match="bm25, serpapi, wikipedia"):
         open_search("bing")
+    with pytest.raises(FireActError, match="no paragraphs"):
+        open_search("bm25")
+    assert open_search("bm25", pages=PAGES).search("Kenel sea").startswith("Kenel: Kenel is a city")
 
 
 def test_a_long_query_is_cut() -> None:
@@ -337,6 +345,61 @@ def test_a_killed_run_pays_no_search_twice(condition: str, tmp_path: Path) -> No
             assert play(journal, tmp_path / "new") == played
         assert service.billed.total() == billed
         assert any(t.searches for t in played) and all(t.state != "failed" for t in played)
+
+
+RUN = """
+import sys
+from doubles import QUESTIONS, Dice
+from test_engines import BARE, KEY
+from fireact_nb.agent.journal import Journal
+from fireact_nb.agent.rollouts import generate
+from fireact_nb.agent.trajectory import write_trajectories
+from fireact_nb.realworld.cache import Kept
+from fireact_nb.realworld.serpapi import SerpApi
+url, folder = sys.argv[1:]
+tool = Kept(SerpApi(KEY, url + "/search.json"), folder + "/kept")
+with Journal(folder + "/j") as journal:
+    played = generate(QUESTIONS[:20], BARE, Dice(local=False, batch_size=4), tool,
+                      journal=journal, yes=True, progress=False)
+write_trajectories(folder + "/result", played)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="needs SIGKILL")
+def test_what_is_kept_when_a_run_is_killed_is_never_asked_again(tmp_path: Path) -> None:
+    script = tmp_path / "run.py"
+    script.write_text(RUN, encoding="utf-8")
+    here = Path(__file__).parent
+    folders = [str(here), str(here.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(folders)}
+
+    def says(query: str, number: int) -> Answer:
+        return Answer(serp(answer_box={"answer": f"{query} is colour 1."}).body, delay=0.02)
+
+    def start() -> subprocess.Popen[bytes]:
+        command = [sys.executable, str(script), service.url, str(tmp_path)]
+        return subprocess.Popen(command, env=environment)
+
+    with Serp(KEY, says) as service:
+        for moment in (6, 17, 29):
+            run = start()
+            while len(service.seen) < moment:
+                assert run.poll() is None
+                time.sleep(0.001)
+            run.send_signal(signal.SIGKILL)
+            run.wait()
+            texts = [f.read_text("utf-8") for f in (tmp_path / "kept").glob("*.json")]
+            kept, before = {json.loads(text)["query"] for text in texts}, len(service.seen)
+            assert len(kept) >= moment - 8
+            service.says = lambda query, number, kept=kept, before=before: (  # type: ignore[misc]
+                says(query, number) if query not in kept else serp_error(400, f"again: {query}")
+            )
+        assert start().wait() == 0
+        # Only what was under way at a kill may have been asked twice: four at a time, three kills.
+        assert service.billed.total() <= len(service.billed) + 3 * 4
+    played = read_trajectories(tmp_path / "result")
+    assert len(played) == 20 and all(t.state != "failed" for t in played)
 
 
 def test_a_random_answer_comes_from_any_tool() -> None:

@@ -42,9 +42,8 @@ def questions(count: int) -> list[Question]:
 
 
 def play(asked: list[Question], chat: Any, journal: Journal | None = None, **more: Any) -> Any:
-    return generate(
-        asked, BARE, chat, more.pop("search", Pages()), None, journal, progress=False, **more
-    )
+    tool = more.pop("search", Pages())
+    return generate(asked, BARE, chat, tool, None, journal, yes=True, progress=False, **more)
 
 
 def words(request: dict[str, Any]) -> str:
