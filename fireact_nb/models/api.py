@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     import openai
     from tenacity import RetryCallState
 
+PATIENCE = 60.0  # seconds for an answer, at least
+SLOWEST = 20  # tokens a second that an answer may take: one that is given up is paid all the same
 LONGEST_WAIT = 60.0  # seconds before a request is tried again, whatever the server asks for
 
 
@@ -42,7 +44,8 @@ class OpenAIChat:
     `base_url` defaults to OPENAI_BASE_URL or OpenAI, `api_key` to OPENAI_API_KEY (a server on this
     machine needs none); `prices` are USD per million prompt and completion tokens, by default those
     of the dated table, None where nobody knows. A field that the model refuses is left out from
-    then on. `reasoning_effort` ("none" to "max") is part of the model's name. Raises
+    then on. `timeout` is in seconds, by default a minute and more where `max_tokens` is large;
+    `reasoning_effort` ("none" to "max") is part of the model's name. Raises
     FireActError, never with the key in its text, when there is no key, when a request can never
     succeed; Exhausted, one of them, when it still fails after `retries` more attempts.
     """
@@ -54,7 +57,7 @@ class OpenAIChat:
         api_key: str | None = None,
         *,
         concurrency: int = 8,
-        timeout: float = 60.0,
+        timeout: float | None = None,
         retries: int = 6,
         prices: tuple[float, float] | None = None,
         reasoning_effort: str | None = None,
@@ -106,7 +109,7 @@ class OpenAIChat:
             api_key=self._key,
             base_url=self.endpoint,
             max_retries=0,  # the one retry layer is ours
-            timeout=openai.Timeout(self.timeout, connect=min(self.timeout, 10.0)),
+            timeout=openai.Timeout(self.timeout or PATIENCE, connect=10.0),
             http_client=openai.DefaultHttpxClient(
                 event_hooks={"request": [watch]}, auth=self._login
             ),
@@ -141,7 +144,8 @@ class OpenAIChat:
             try:
                 return work(self._client)
             except openai.APIError as error:
-                meant = judge(error, self.endpoint, self.model, self.timeout, self._key)
+                seconds = self.timeout or PATIENCE
+                meant = judge(error, self.endpoint, self.model, seconds, self._key)
             except ValueError:
                 meant = None
             if isinstance(meant, Failure):
@@ -177,14 +181,15 @@ class OpenAIChat:
         import openai
 
         started = time.monotonic()
+        seconds = self.timeout or max(PATIENCE, request.max_tokens / SLOWEST)
         while True:
             body = self.dialect.body(request, self.effort)
             try:
-                answer = self._post(body)
+                answer = self._post(body, seconds)
             except openai.APIError as error:
                 if self.dialect.learn(error, body):
                     continue  # without the field, of which there are but a few
-                meant = judge(error, self.endpoint, self.model, self.timeout, self._key)
+                meant = judge(error, self.endpoint, self.model, seconds, self._key)
             except Exception:  # there is no end of what bytes from outside can hold
                 meant = None
             else:
@@ -195,10 +200,15 @@ class OpenAIChat:
                 return self._no_chat()
             return Reply("", 0, 0, meant, time.monotonic() - started)
 
-    def _post(self, body: dict[str, Any]) -> Any:
+    def _post(self, body: dict[str, Any], seconds: float) -> Any:
+        import openai
+
         # The public way below `chat.completions.create`, which spends four fifths of its time
         # on the types of every message; an answer's shape is a stranger's, so it stays JSON.
-        answer = self._client.post("/chat/completions", body=body, cast_to=object)
+        timeout = openai.Timeout(seconds, connect=min(seconds, 10.0))
+        answer = self._client.post(
+            "/chat/completions", body=body, cast_to=object, options={"timeout": timeout}
+        )
         return json.loads(answer) if isinstance(answer, str) else answer  # JSON by another name
 
     def _no_chat(self) -> Failure:

@@ -34,7 +34,10 @@ _WITHOUT = {
     "max_tokens": "The cap is sent as max_completion_tokens, which counts reasoning, too",
     "max_completion_tokens": "The cap is sent as max_tokens",
     "reasoning_effort": "It reasons as long as it sees fit",
+    "system": "Its words stand before the first question instead",
 }
+# A chat template without that role, as a server tells of it.
+_NO_SYSTEM = re.compile(r"system role|role \W?system|roles must alternate", re.IGNORECASE)
 _UNSUPPORTED = re.compile(
     r"unsupported|not supported|(?:does|do) not support|unknown|unrecogni[sz]ed|not permitted"
     r"|unexpected|not allowed|extra_forbidden",
@@ -43,7 +46,7 @@ _UNSUPPORTED = re.compile(
 
 
 class Dialect:
-    """Which request fields a model takes, learnt from its refusals: its name does not tell.
+    """Which request fields and roles a model takes, learnt from its refusals: no name tells.
 
     One for each endpoint and model in a process, shared by all that ask it; from any thread.
     """
@@ -55,7 +58,7 @@ class Dialect:
 
     def body(self, request: Request, effort: str | None = None) -> dict[str, Any]:
         """The JSON of a chat completion's request."""
-        wire: dict[str, Any] = {"model": self.model, "messages": _messages(request)}
+        wire: dict[str, Any] = {"model": self.model, "messages": self._messages(request)}
         wire["temperature"] = request.temperature
         # OpenAI's newer models refuse max_tokens; other servers may not know its successor.
         limits = _LIMITS if self.endpoint == OPENAI else _LIMITS[::-1]
@@ -69,6 +72,23 @@ class Dialect:
         if effort:
             wire["reasoning_effort"] = effort
         return {name: value for name, value in wire.items() if name not in self.refused}
+
+    def _messages(self, request: Request) -> list[dict[str, str]]:
+        messages = [
+            {field: whole(text) for field, text in message.items()} for message in request.messages
+        ]
+        if "system" in self.refused and messages[0]["role"] == "system" and len(messages) > 1:
+            told = messages.pop(0)["content"]
+            messages[0]["content"] = f"{told}\n\n{messages[0]['content']}"
+        if request.prefix:
+            # Few servers continue an assistant message, so the model is asked to begin with it.
+            cue = f"Begin your reply with exactly: {request.prefix}"
+            last = next((m for m in reversed(messages) if m["role"] == "user"), None)
+            if last is None:
+                messages.append({"role": "user", "content": cue})
+            else:
+                last["content"] += "\n" + cue
+        return messages
 
     def learn(self, error: Any, sent: Mapping[str, Any]) -> bool:
         """Whether an openai.APIError refuses a field that can be left out; said the first time."""
@@ -105,6 +125,8 @@ def dialect_of(endpoint: str, model: str) -> Dialect:
 def _refused_field(error: Any, sent: Mapping[str, Any]) -> str | None:
     said = f"{error.message} {error.body}"
     code = str(getattr(error, "code", ""))
+    if sent["messages"][0]["role"] == "system" and _NO_SYSTEM.search(said):
+        return "system"
     if not _UNSUPPORTED.search(f"{code} {said}"):
         return None
     fields = [name for name in _WITHOUT if name in sent]
@@ -119,21 +141,6 @@ def _refused_field(error: Any, sent: Mapping[str, Any]) -> str | None:
         if (found := re.search(rf"(?:['\"`]|: ){name}(?:['\"`]|\.?$|\.? )", said))
     }
     return places[min(places)] if places else None
-
-
-def _messages(request: Request) -> list[dict[str, str]]:
-    messages = [
-        {field: whole(text) for field, text in message.items()} for message in request.messages
-    ]
-    if request.prefix:
-        # Few servers continue an assistant message, so the model is asked to begin with it.
-        cue = f"Begin your reply with exactly: {request.prefix}"
-        last = next((m for m in reversed(messages) if m["role"] == "user"), None)
-        if last is None:
-            messages.append({"role": "user", "content": cue})
-        else:
-            last["content"] += "\n" + cue
-    return messages
 
 
 @dataclass(frozen=True)

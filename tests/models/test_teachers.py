@@ -68,6 +68,8 @@ REFUSALS = {
     "xai": {"error": "Argument not supported on this model: seed"},
     "mistral": {"detail": [{"type": "extra_forbidden", "loc": ["body", "seed"],
                             "msg": "Extra inputs are not permitted", "input": 3}]},
+    "gemini": [{"error": {"code": 400, "message": "Invalid JSON payload received. Unknown name "
+                          "\"seed\": Cannot find field.", "status": "INVALID_ARGUMENT"}}],
 }  # fmt: skip
 
 
@@ -101,6 +103,39 @@ def test_another_complaint_is_no_refusal(said: str) -> None:
         with pytest.raises(FireActError, match="refused the request"):
             chat.reply([ask("x", stop=("\n",))])
     assert len(server.seen) == 1 and not chat.dialect.refused
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "System role not supported",
+        "Only user and assistant roles are supported: role 'system' is not",
+        "Conversation roles must alternate user/assistant/user/assistant/...",
+    ],
+)
+def test_a_model_without_a_system_role_is_told_in_the_first_question(said: str) -> None:
+    def script(request: dict[str, Any], number: int) -> Answer:
+        roles = [m["role"] for m in request["messages"]]
+        return fails(400, said) if "system" in roles else says("yes")
+
+    messages = [("system", "Be brief."), ("user", "Q"), ("assistant", "A"), ("user", "R")]
+    request = Request(tuple({"role": r, "content": c} for r, c in messages))
+    with ChatServer(script) as server, pytest.warns(UserWarning, match="'system'"):
+        chat = OpenAIChat("double", server.url, retries=0)
+        assert [chat.reply([request])[0].text for _ in range(2)] == ["yes", "yes"]
+    assert len(server.seen) == 3
+    assert [m["content"] for m in server.seen[2].json["messages"]] == ["Be brief.\n\nQ", "A", "R"]
+
+
+def test_a_long_reply_is_waited_for_as_long_as_it_may_take(monkeypatch: Any) -> None:
+    monkeypatch.setattr("fireact_nb.models.api.PATIENCE", 0.2)
+    with ChatServer([says("late", delay=0.6)]) as server:
+        chat = OpenAIChat("double", server.url, retries=0)
+        assert chat.reply([ask("x", max_tokens=400)])[0].text == "late"
+        with pytest.raises(FireActError, match="did not answer within 0.2 s"):
+            chat.reply([ask("x", max_tokens=2)])
+        with pytest.raises(FireActError, match="within 0.1 s"):
+            OpenAIChat("double", server.url, retries=0, timeout=0.1).reply([ask("x")])
 
 
 def test_an_effort_is_sent_and_one_that_does_not_exist_is_no_silent_default() -> None:
