@@ -79,7 +79,8 @@ def show_tokens(pairs: Iterable[tuple[str, bool]], title: str = "") -> Shown:
 # -- what is said, in either form ----------------------------------------------------------------
 
 
-def _round(step: Step, method: str) -> list[Part]:
+def describe_step(step: Step, method: str) -> list[Part]:
+    """The round's labelled parts; `method` tells whether its turn may be a bare reply."""
     turn = step.turn
     # A turn whose fields leave something out is shown whole: nothing a model wrote is hidden.
     whole = not step.text[turn.end :].strip() and len(_ACTION_LABEL.findall(step.text)) == 1
@@ -113,7 +114,7 @@ def _result(trajectory: Trajectory) -> list[Part]:
 def _card(trajectory: Trajectory, title: str) -> dict[str, Any]:
     """What the template `rounds.html` lays out."""
     name = shorten(f"{title or 'Trajectory'}: {trajectory.question}", 120, placeholder=" …")
-    rounds = [_round(step, trajectory.method) for step in trajectory.steps]
+    rounds = [describe_step(step, trajectory.method) for step in trajectory.steps]
     return {"name": name, "title": title, "question": trajectory.question,
             "rounds": rounds, "result": _result(trajectory)}  # fmt: skip
 
@@ -125,7 +126,11 @@ def _lines(trajectory: Trajectory, title: str, width: int) -> list[str]:
     lines = [*_fold(title, width), "=" * min(width, len(title))] if title else []
     lines += _rows([("Question", trajectory.question)], width)
     for number, step in enumerate(trajectory.steps, 1):
-        lines += ["", f"Round {number}", *_rows(_round(step, trajectory.method), width, "  ")]
+        lines += [
+            "",
+            f"Round {number}",
+            *_rows(describe_step(step, trajectory.method), width, "  "),
+        ]
     return [*lines, "", *_rows(_result(trajectory), width)]
 
 

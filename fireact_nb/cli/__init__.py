@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import FireActError
-from . import pipeline, upkeep
+from . import exploring, pipeline, upkeep
 
 _EPILOG = """examples:
   fireact-nb run                          execute the whole series, offline
@@ -19,6 +19,7 @@ _EPILOG = """examples:
   fireact-nb generate --method react --split train --count 200 --out runs/react.jsonl
   fireact-nb train runs/react.jsonl --out runs/student-react
   fireact-nb evaluate --adapter runs/student-react --out runs/outcomes.csv
+  fireact-nb explore runs/outcomes.csv    who got what right, as a page to look through
   fireact-nb serve data/models/student --adapter runs/student-react
   fireact-nb pretrain student             the tiny student from nothing (resumable)
   fireact-nb study                        every experiment of the paper in the tiny world
@@ -33,6 +34,7 @@ COMMANDS = {
     "generate": (pipeline.add_generate, pipeline.generate),
     "train": (pipeline.add_train, pipeline.train),
     "evaluate": (pipeline.add_evaluate, pipeline.evaluate),
+    "explore": (exploring.add_explore, exploring.explore),
     "serve": (pipeline.add_serve, pipeline.serve),
     "study": (upkeep.add_study, upkeep.study),
     "artifacts": (upkeep.add_artifacts, upkeep.artifacts),

@@ -5,12 +5,19 @@ build nor the reader: formulas become MathML, which browsers show without a scri
 """
 
 import shutil
+from html import escape
 from pathlib import Path
+from urllib.parse import urlencode
 
 from docutils import nodes
 from docutils.utils.math import MathError
 from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.util.logging import getLogger
+
+from fireact_nb.analysis.explorer import write_explorer
+from fireact_nb.analysis.outcomes import read_outcomes
+from fireact_nb.artifacts import DATA
+from fireact_nb.tinyworld import TinyWorld
 
 project = html_title = "FireAct, hands-on"
 author = "FireAct hands-on contributors"
@@ -52,12 +59,23 @@ _CONTENTS = """
 GLOSSARY
 INSTRUCTOR
 ```
+
+## Explore the study
+
+<a href="EXPLORER">The explorer</a> shows every question of the shipped study against every agent:
+who got it right, what choosing among them could reach, and how sure one can be. It is one page that
+works offline; `fireact-nb explore` makes one of your own outcomes.
 """
+
+# It opens on what the paper asks: which way to prompt the teacher, beside the best one asked again.
+_METHODS = ("io", "cot", "react", "reflexion")
+_VIEW = {"task": "hotpotqa", "show": [f"teacher, {method}, 2 examples" for method in _METHODS]}
+_EXPLORER = f"explorer/study.html#{urlencode(_VIEW, doseq=True)}"
 
 
 def _add_contents(app, docname, content):
     if docname == app.config.root_doc:
-        content[0] += _CONTENTS
+        content[0] += _CONTENTS.replace("EXPLORER", escape(_EXPLORER))
 
 
 def _write_math(translator, node):
@@ -79,8 +97,18 @@ def _add_front_page(app, error):
         shutil.copyfile(folder / f"{app.config.root_doc}.html", folder / "index.html")
 
 
+def _add_explorer(app, error):
+    if not error and app.builder.format == "html":
+        outcomes = read_outcomes(DATA / "outcomes" / "study.csv.gz")
+        page = Path(app.outdir) / "explorer" / "study.html"
+        write_explorer(
+            page, outcomes, (), TinyWorld().held_out(), "The study, question by question"
+        )
+
+
 def setup(app):
     app.add_html_math_renderer("mathml", (_write_math, None), (_write_math, None))
     app.connect("source-read", _add_contents)
     app.connect("build-finished", _add_front_page)
+    app.connect("build-finished", _add_explorer)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote
 
 import furo
 import nbformat
@@ -15,6 +15,8 @@ import pytest
 from bs4 import BeautifulSoup
 
 from fireact_nb.analysis import markup
+from fireact_nb.analysis.explorer import columns_of
+from fireact_nb.analysis.outcomes import read_outcomes
 from fireact_nb.artifacts import ROOT
 from fireact_nb.course import series
 
@@ -127,6 +129,15 @@ def test_links_inside_lead_somewhere(book: Path, pages) -> None:
             if not (book / target).exists() or not known:
                 lost.append(f"{name}: {link}")
     assert lost == []
+
+
+def test_the_studys_explorer_opens_on_agents_that_it_holds(book: Path, pages) -> None:
+    (link,) = pages["index.html"].select('article a[href^="explorer/"]')
+    path, _, view = link["href"].partition("#")
+    shown = parse_qs(view)["show"]
+    assert len(shown) == 4 and (book / path).stat().st_size > 100_000
+    columns = columns_of(read_outcomes(ROOT / "data/outcomes/study.csv.gz"))
+    assert set(shown) <= columns.keys()
 
 
 def test_reading_needs_no_network(book: Path, pages) -> None:
