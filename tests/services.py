@@ -223,7 +223,8 @@ class Batches(Reasoner):
             rows = [self._public(b) for b in reversed(self.batches.values())]
             return Answer({"object": "list", "data": rows, "has_more": False})
         if method == "GET" and (found := re.fullmatch(r"/batches/(\w+)", path)):
-            return self._look(self.batches[found[1]])
+            known = self.batches.get(found[1])
+            return self._look(known) if known else no_route(call)
         if method == "GET" and (found := re.fullmatch(r"/files/(\w+)/content", path)):
             return Answer(self.files[found[1]], headers={"Content-Type": "application/binary"})
         return no_route(call)

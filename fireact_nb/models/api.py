@@ -26,7 +26,7 @@ from ..agent.chat import Exhausted, Reply, Request, Stop
 from ..agent.secrets import Hidden, hide_in_logs, hide_in_reply, open_address, remember
 from ..errors import FireActError
 from .dialect import OPENAI, Said, dialect_of, read
-from .failures import NO_KEY, Failure, judge, scrub
+from .failures import NO_KEY, Failure, NotThere, judge, scrub
 from .prices import Price, find_price
 
 if TYPE_CHECKING:
@@ -136,13 +136,21 @@ class OpenAIChat:
         stop: Stop | None = None,
         retries: int | None = None,
     ) -> Any:
-        """What `work` gets from the client, tried again where that can help. Raises as `reply`."""
+        """What `work` gets from the client, tried again where that can help.
+
+        Raises as `reply` does, and NotThere for what the server does not have.
+        """
 
         def attempt() -> Any:
             import openai
 
             try:
                 return work(self._client)
+            except openai.NotFoundError as error:
+                return NotThere(
+                    f"{self.endpoint} does not offer this, or holds it no longer: "
+                    f"{scrub(error.message, self._key)[:300]}"
+                )
             except openai.APIError as error:
                 seconds = self.timeout or PATIENCE
                 meant = judge(error, self.endpoint, self.model, seconds, self._key)
@@ -152,7 +160,10 @@ class OpenAIChat:
                 return meant
             return Failure(f"{self.endpoint} refused, or answered with no JSON.")
 
-        return self._insist(attempt, stop or Stop(), self.retries if retries is None else retries)
+        found = self._insist(attempt, stop or Stop(), self.retries if retries is None else retries)
+        if isinstance(found, NotThere):  # raised here, without the library's error and its request
+            raise found
+        return found
 
     def _insist(self, attempt: Callable[[], Any], stop: Stop, retries: int) -> Any:
         """An attempt's outcome, tried for again where that can help; `stop` ends the waits."""

@@ -25,6 +25,7 @@ from ..agent.tasks import Question
 from ..errors import FireActError
 from ..files import content_key
 from .api import OpenAIChat
+from .failures import NotThere
 
 if TYPE_CHECKING:
     import openai
@@ -188,7 +189,13 @@ class _Counter:
         """Send one file; returns the mark under which the journal holds it."""
         self.journal.make_room()
         content = b"".join(part.values())
-        file = self._call(lambda c: c.files.create(file=(_FILE, content), purpose="batch"))
+        try:
+            file = self._call(lambda c: c.files.create(file=(_FILE, content), purpose="batch"))
+        except NotThere as error:
+            raise FireActError(
+                f"{self.chat.endpoint} has no Batch API, so nothing was sent. Ask one by one: "
+                "leave out --batch, or call generate alone."
+            ) from error
         mark = content_key("batch", list(part), file.id)
         # Before the service knows of it: else a kill between the two would leave it paid and lost.
         self._note(mark, keys=list(part))
@@ -216,9 +223,14 @@ class _Counter:
         if id is None:
             self._note(mark, keys=keys, state="never sent")
             return
-        batch = self._wait(id, len(keys))
-        unread = self._collect(batch.output_file_id)
-        unread += self._collect(batch.error_file_id)
+        try:
+            batch = self._wait(id, len(keys))
+            unread = self._collect(batch.output_file_id)
+            unread += self._collect(batch.error_file_id)
+        except NotThere as error:
+            self._note(mark, keys=keys, id=id, state="gone")
+            warnings.warn(f"The batch {id} or its results are gone: {error}", stacklevel=3)
+            return
         self.journal.flush()
         self.states.append(batch.status)
         # What another run's questions got stays to be read by that run.

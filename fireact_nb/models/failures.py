@@ -13,6 +13,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
 from ..agent.secrets import hide
+from ..errors import FireActError
 
 NO_KEY = "local"  # what a server that asks for no key is given
 _QUOTA = ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active")
@@ -22,6 +23,10 @@ _TOO_LONG = re.compile(
     re.IGNORECASE,
 )
 _SECRET = re.compile(r"\bsk-[\w*.-]{4,}|(?<=Bearer )\S+")
+
+
+class NotThere(FireActError):
+    """A server does not offer what was asked for, or no longer holds it (404)."""
 
 
 @dataclass(frozen=True)

@@ -48,8 +48,8 @@ def find_price(model: str, endpoint: str, file: str | Path | None = None) -> Pri
     file and entry, for what cannot be read.
     """
     own = file or os.environ.get("FIREACT_PRICES")
-    for path in filter(None, (own, TABLE)):
-        prices = _read(Path(path)).get(endpoint.rstrip("/"), {})
+    for path in [Path(own), TABLE] if own else [TABLE]:
+        prices = _read(path).get(endpoint.rstrip("/"), {})
         for name in (model, _SNAPSHOT.sub("", model)):
             if name in prices:
                 return _price(prices[name], f"{path}, [{endpoint!r}.{name!r}]")
@@ -67,11 +67,12 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _price(entry: Any, where: str) -> Price:
     try:
-        numbers = [float(entry[name]) for name in ("prompt", "completion")]
-        numbers.append(float(entry.get("batch", 1.0)))
-        if not all(0 <= number < 1e6 for number in numbers):
+        prompt, completion = float(entry["prompt"]), float(entry["completion"])
+        batch = float(entry.get("batch", 1.0))
+        if not all(0 <= number < 1e6 for number in (prompt, completion, batch)):
             raise ValueError
-        return Price(*numbers, entry.get("as_of"), str(entry.get("source", "your file")))
+        source = str(entry.get("source", "your file"))
+        return Price(prompt, completion, batch, entry.get("as_of"), source)
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise FireActError(
             f"{where} is no price. Give `prompt` and `completion` in US dollars for a million "

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from doubles import QUESTIONS, Pages
-from servers import DROPPED, fails
+from servers import DROPPED, QUOTA, Answer, fails
 from services import Batches
 
 from fireact_nb.agent.chat import Stop
@@ -166,6 +166,42 @@ def test_a_batch_that_is_refused_says_why_and_is_sent_anew(tmp_path: Path) -> No
         with pytest.raises(FireActError, match="refused the batch.*Enqueued token limit"):
             ask(service, journal)
         service.end = "completed"
+        assert ask(service, journal).answered == 11 and paid_once(service)
+
+
+def test_a_batch_that_is_gone_is_told_and_asked_anew(tmp_path: Path) -> None:
+    class Impatient(Stop):
+        def wait(self, timeout: float | None = None) -> bool:
+            return True
+
+    with Batches() as service, Journal(tmp_path / "j") as journal:
+        with pytest.raises(CancelledError):
+            ask(service, journal, stop=Impatient())
+        service.batches.clear()
+        with pytest.warns(UserWarning, match="batch0 or its results are gone"):
+            assert ask(service, journal).answered == 11
+        assert paid_once(service)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "words"),
+    [
+        (fails(404, "Not Found"), "has no Batch API"),
+        (QUOTA, "Add credit.*not paid again"),
+        (fails(401, "Incorrect API key"), "check OPENAI_API_KEY"),
+        (Answer(b"<html>Bad gateway</html>", 502), "keeps refusing"),
+    ],
+)
+def test_what_a_service_answers_instead_of_taking_a_file(
+    trouble: Answer, words: str, tmp_path: Path
+) -> None:
+    with Batches() as service, Journal(tmp_path / "j") as journal:
+        route = service.answer
+        service.answer = lambda call: trouble if call.path == "/v1/files" else route(call)
+        with pytest.raises(FireActError, match=words):
+            ask(service, journal)
+        assert not journal.keys("batch") and len(journal.keys("call")) == 1
+        service.answer = route
         assert ask(service, journal).answered == 11 and paid_once(service)
 
 

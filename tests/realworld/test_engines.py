@@ -116,6 +116,16 @@ def test_what_goes_wrong_is_told_apart_and_never_kept(
         assert caught.value.wait == 7  # type: ignore[attr-defined]
 
 
+def test_a_service_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fireact_nb.realworld.web.SECONDS", 0.2)
+    late = Answer(serp(**FULL).body, delay=5)
+    with (
+        Serp(KEY, lambda query, number: late) as service,
+        pytest.raises(Unavailable, match="cannot be reached or breaks off .ReadTimeout"),
+    ):
+        google(service, tmp_path).search("who")
+
+
 def test_a_wrong_or_missing_key_is_told_before_anything_is_asked(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
