@@ -19,7 +19,7 @@ from ..agent.chat import Reply, Request, Stop
 from ..errors import FireActError
 from .sampling import Gumbel, add_noise
 from .slots import Slots, can_keep
-from .templating import harmless, make_breaker, render
+from .templating import end_tokens, harmless, make_breaker, render
 from .weights import describe, let_pad, load_model
 
 KEPT = 2 << 30  # bytes of keys and values that may stay from one call to the next
@@ -85,7 +85,8 @@ class LocalChat:
         ends = self.model.generation_config.eos_token_id
         ends = ends if isinstance(ends, list) else [ends]
         # A chat template may end a turn with another token than the one the model names, or both.
-        self.ends = sorted({*ends, self.tokenizer.eos_token_id} - {None})
+        ends = {*ends, self.tokenizer.eos_token_id, *end_tokens(self.tokenizer)}
+        self.ends = sorted(ends - {None})
         self._slots: tuple[Any, Slots] | None = None  # the weights they hold for, and the slots
         self._stops: tuple[tuple[str, ...], Any] | None = None
         self.keeps = can_keep(self.model)

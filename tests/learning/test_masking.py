@@ -12,7 +12,8 @@ from strategies import ANY, STEPS
 
 from fireact_nb.agent.trajectory import Step, Trajectory
 from fireact_nb.artifacts import DATA
-from fireact_nb.learning.masking import Example, encode, features, make_collator
+from fireact_nb.errors import FireActError
+from fireact_nb.learning.masking import Example, TooLong, encode, features, make_collator
 from fireact_nb.models.templating import make_breaker
 from fireact_nb.models.weights import let_pad, load_tokenizer
 
@@ -75,10 +76,12 @@ def test_a_trajectory_without_turns_has_nothing_to_learn(tokenizer: Any) -> None
             encode(Trajectory("q9", "Who?", ()), tokenizer, mask)
 
 
-def test_a_long_conversation_loses_its_end(tokenizer: Any) -> None:
-    whole = encode(BOOKS[0], tokenizer)
-    cut = encode(BOOKS[0], tokenizer, max_length=30)
-    assert (cut.input_ids, cut.labels) == (whole.input_ids[:30], whole.labels[:30])
+def test_a_long_conversation_is_never_cut_in_silence(tokenizer: Any) -> None:
+    tokens = len(encode(BOOKS[0], tokenizer).input_ids)
+    assert encode(BOOKS[0], tokenizer, max_length=tokens)
+    with pytest.raises(TooLong, match=f"q0/react.*has {tokens} tokens, and {tokens - 1} are") as it:
+        encode(BOOKS[0], tokenizer, max_length=tokens - 1)
+    assert isinstance(it.value, FireActError)
     with pytest.raises(ValueError, match="within 5 tokens"):
         encode(BOOKS[0], tokenizer, max_length=5)
 
@@ -107,7 +110,7 @@ def test_a_template_that_rewrites_earlier_turns_is_refused(other_template: Any) 
         "{{ m.content if loop.last else m.content.split('Action')[-1] }}<|end|>{% endfor %}"
         "{% if add_generation_prompt %}<|assistant|>{% endif %}"
     )
-    with pytest.raises(ValueError, match="chat template changes earlier turns"):
+    with pytest.raises(ValueError, match="chat template .* changes or hides the agent's words"):
         encode(BOOKS[3], other_template)
 
 

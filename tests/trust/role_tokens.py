@@ -27,7 +27,7 @@ FAMILIES: dict[str, tuple[list[str], str]] = {
     ),
     "llama 2": (
         ["<s>", "</s>", "<unk>"],  # [INST] and <<SYS>> are plain text there
-        turns("<s>[INST] ", " [/INST] ", " "),
+        turns("<s>[INST] ", " [/INST] ", " </s>"),
     ),
     "llama 3": (
         ["<|begin_of_text|>", "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>",

@@ -335,7 +335,7 @@ def test_no_content_opens_a_role(name: str, family: Callable[[str], Any]) -> Non
         trajectory = Trajectory("q", word, steps, state="out of rounds")
         messages = ({"role": "system", "content": word}, *render_messages(trajectory)[:3])
         ids = chat.encode(Request(messages, prefix=word))
-        learnt = encode(trajectory, tokenizer, max_length=10**6)
+        learnt = encode(trajectory, tokenizer, "off", 10**6)  # GLM's turns have no end of their own
         return opened(tokenizer, ids, marks) + opened(tokenizer, learnt.input_ids, marks)
 
     expected = asked("word")
