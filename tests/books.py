@@ -23,7 +23,7 @@ RECIPE = Recipe(rank=4, alpha=12, batch_size=4, epochs=5, learning_rate=1e-2)
 LONG = Recipe(kind="lora", rank=4, alpha=12, batch_size=4, epochs=30, learning_rate=1e-3)
 
 
-def save_base(folder: Path, tokenizer: Any) -> Path:
+def save_base(folder: Path, tokenizer: Any, width: int = 32) -> Path:
     """The smallest Llama that trains, with random weights."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -31,7 +31,7 @@ def save_base(folder: Path, tokenizer: Any) -> Path:
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=32,
+        hidden_size=width,
         intermediate_size=64,
         num_hidden_layers=2,
         num_attention_heads=2,

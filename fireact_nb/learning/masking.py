@@ -92,7 +92,8 @@ def encode_messages(
     learnt = sum(label != -100 for label in labels[:max_length])
     if learnt == 0 or (mask != "off" and learnt == len(labels[:max_length])):
         what = "no token carries" if learnt == 0 else "every token carries"
-        raise Unlearnable(
+        kind = TooLong if len(ids) > max_length else Unlearnable
+        raise kind(
             f"{name}: under the mask {mask!r} {what} loss. Check that it has agent turns "
             f"within {max_length} tokens and that the chat template marks turns."
         )

@@ -1,4 +1,7 @@
-"""What a fine-tuning takes of a machine's memory: computed before it, measured on a step."""
+"""What a fine-tuning takes of a machine's memory: computed before it, measured on a step.
+
+Knows recipes and the sizes of models; trains nothing.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,11 @@ from typing import Any
 
 from ..agent.trajectory import Trajectory
 from ..errors import FireActError
+from ..models.presets import PRESETS
+from ..models.sizes import free_memory, size_of
+from ..models.weights import choose_device
 from .masking import encode, features, make_collator
-from .recipe import Recipe, prepare
+from .recipe import BIG, Recipe, prepare
 
 
 def measure_memory(
@@ -68,37 +74,118 @@ def _quantisation_tables(parameters: Sequence[Any]) -> list[Any]:
     return tables
 
 
-def memory_needed(model: str | Path, recipe: Recipe) -> float:
-    """Bytes for weights, gradients and AdamW's two moments, and a fifth for activations.
+def memory_parts(
+    model: str | Path, recipe: Recipe, rows: int = 1, length: int | None = None
+) -> dict[str, float]:
+    """Bytes at the worst moment of a training step of `rows` conversations, by part.
 
-    Counts the weights at the recipe's precision; only of local folders (0 for others).
+    From the config alone: no weights are loaded or fetched. length: tokens of the longest
+    conversation (default: all that the recipe allows).
     """
-    weights = Path(model) / "model.safetensors"
-    if not weights.exists():
-        return 0.0
-    parameters = weights.stat().st_size / 2  # shipped in float16
-    # 4-bit weights, their scales and the embeddings are about 0.6; an adapter with its gradient and
-    # moments 0.3. In full training weight, gradient and two moments take 4 each.
-    bytes_each = {"qlora": 0.6 + 0.3, "lora": 4 + 0.3, "full": 16}[recipe.kind]
-    return parameters * bytes_each * 1.2
+    size, on_cpu = size_of(model), choose_device()[0] == "cpu"
+    each = 4 if on_cpu else 2  # bytes of a number that is computed with
+    targets = [
+        shape
+        for name, shape in size.matrices.items()
+        if not recipe.targets or name.rpartition(".")[2] in recipe.targets
+    ]
+    adapter = 0 if recipe.kind == "full" else sum(recipe.rank * (i + o) for i, o in targets)
+    trained = adapter or size.weights
+    weights = {
+        "full": 4 * size.weights,
+        "lora": each * size.weights + 4 * adapter,
+        # Half a byte, and a scale of a byte for each block of 64; two tables of levels a matrix.
+        # What is not rounded is cast to float32 by peft.
+        "qlora": (1 / 2 + 1 / 64 + 4 / 64 / 256) * size.rounded
+        + 4 * (16 + 256) * len(size.matrices)
+        + 4 * (size.kept + adapter),
+    }[recipe.kind]
+    # What each layer keeps for the backward pass, in numbers a token: the inputs of two norms and
+    # what they give, queries and what attention gives, keys and values, four of the inner layer.
+    layer = 4 * size.hidden + 2 * size.attention + 2 * size.repeated + 4 * size.inner
+    layer += 2 * size.hidden * (recipe.kind == "full")  # normed, for the norms' own gradients
+    if recipe.dropout and recipe.kind != "full":  # what was dropped, and a byte of mask each
+        layer += sum(i for i, _ in targets) / size.layers * (1 + 1 / each)
+    # With checkpointing only each layer's input stays, and one layer is computed again.
+    kept = size.layers * layer * each if on_cpu else size.layers * size.hidden * 4 + layer * each
+    # Logits and their logarithms in float32, of a GPU also as they were computed.
+    head = size.vocabulary * (8 if on_cpu else 10)
+    tokens = rows * (length or recipe.max_length)
+    return {
+        "weights": weights,
+        "gradients": 4.0 * trained,
+        "moments": 8.0 * trained,
+        "activations": float(tokens * kept),
+        "logits": float(tokens * head),
+        # A matrix that is rounded is unrolled to be multiplied.
+        "unrolled": float(each * size.widest) if recipe.kind == "qlora" else 0.0,
+    }
 
 
-def free_memory() -> int:
-    """Free bytes where the training would run: of the GPU if there is one."""
-    import torch
+def memory_needed(
+    model: str | Path, recipe: Recipe, rows: int = 1, length: int | None = None
+) -> float:
+    """Bytes at the peak of a training step of `rows` conversations; see `memory_parts`."""
+    parts = memory_parts(model, recipe, rows, length)
+    passing = parts["activations"] + parts["logits"] + parts["unrolled"]
+    # Gradients grow as activations go, but stay where several passes make a step.
+    apart = rows < recipe.batch_size
+    worst = passing + parts["gradients"] if apart else max(passing, parts["gradients"])
+    return parts["weights"] + parts["moments"] + worst
 
-    if torch.cuda.is_available():
-        return torch.cuda.mem_get_info()[0]
-    import psutil
 
-    return psutil.virtual_memory().available
+_SPARE = 0.9  # of the free memory that is planned with
 
 
 def check_memory(model: str | Path, recipe: Recipe) -> None:
-    """Refuse a run that cannot fit, before it starts."""
+    """Refuse a run that cannot fit, before anything of it is fetched or loaded."""
     needed, free = memory_needed(model, recipe), free_memory()
     if needed > free:
         raise FireActError(
             f"Training {Path(model).name} by {recipe.kind} needs about {needed / 2**30:.1f} GiB "
-            f"and {free / 2**30:.1f} GiB are free. Use kind='qlora' or a smaller model."
+            f"for one conversation of {recipe.max_length} tokens and {free / 2**30:.1f} GiB are "
+            f"free. {advise(recipe, free)}"
+        )
+
+
+def fit_rows(model: str | Path, recipe: Recipe, longest: int) -> int:
+    """How many conversations are computed at once beside the loaded weights.
+
+    A divisor of the recipe's batch. longest: tokens. Raises FireActError when not even one fits.
+    """
+    free = free_memory()
+    loaded = memory_parts(model, recipe)["weights"]
+    for rows in fewer_rows(recipe.batch_size, recipe.batch_size):
+        if memory_needed(model, recipe, rows, longest) - loaded < _SPARE * free:
+            return rows
+    raise FireActError(
+        f"{Path(model).name} is loaded, but {free / 2**30:.1f} GiB are too little to train it on a "
+        f"conversation of {longest} tokens. {advise(recipe, free + loaded)}"
+    )
+
+
+def fewer_rows(most: int, batch: int) -> list[int]:
+    """The divisors of a batch up to `most`, the largest first."""
+    return [rows for rows in range(min(most, batch), 0, -1) if batch % rows == 0]
+
+
+def advise(recipe: Recipe, free: float) -> str:
+    """What to do about too little memory, with a smaller model by name if one fits."""
+    ways = ["kind='qlora'"] if recipe.kind != "qlora" else []
+    ways.append(f"a max_length below {recipe.max_length}")
+    open_ones = [p.model for p in PRESETS.values() if not p.gated and not p.paper]
+    needs = {name: memory_needed(name, recipe) for name in open_ones}
+    fitting = [name for name in open_ones if needs[name] < _SPARE * free]
+    if fitting:
+        best = max(fitting, key=lambda name: needs[name])
+        ways.append(f"the model {best} ({needs[best] / 2**30:.1f} GiB)")
+    return f"Use {', '.join(ways[:-1])}{' or ' if ways[1:] else ''}{ways[-1]}."
+
+
+def check_rate(model: str | Path, recipe: Recipe) -> None:
+    """Refuse the tiny students' learning rate for a real model, which it would ruin."""
+    if recipe.learning_rate > 1e-3 and size_of(model).weights > BIG:
+        raise FireActError(
+            f"A learning rate of {recipe.learning_rate:g} is for the tiny students and would ruin "
+            f"{Path(model).name}. Use recipe_for(model), or a rate of about 2e-4."
         )

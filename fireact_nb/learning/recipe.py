@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..models.presets import find_preset
+from ..models.quirks import beside_torchao
 from ..models.weights import load_base
 
 # The first recipes were written under these names. Files and the keys made of them keep them, or
@@ -98,14 +99,22 @@ def recipe_for(model: str | Path, **changes: Any) -> Recipe:
 def prepare(model: str | Path, recipe: Recipe) -> tuple[Any, Any]:
     """The network to train and its tokenizer: quantised, with adapters, or whole."""
     network, tokenizer = load_base(model, quantized=recipe.kind == "qlora")
+    # Checkpointing saves memory for a second forward pass; the CPU's models are small.
+    saving = network.device.type != "cpu"
+    ways = {"use_reentrant": False}  # the other way needs inputs with gradients, which are none
     if recipe.kind == "full":
-        return network.float(), tokenizer  # half precision would round small updates away
+        network = network.float()  # half precision would round small updates away
+        if saving:
+            network.gradient_checkpointing_enable(ways)
+        return network, tokenizer
     from peft import LoraConfig, get_peft_model, prepare_model_for_kbit_training
 
     if recipe.kind == "qlora":
-        # Checkpointing saves memory for a second forward pass; the CPU's models are small.
-        big = network.device.type != "cpu"
-        network = prepare_model_for_kbit_training(network, use_gradient_checkpointing=big)
+        network = prepare_model_for_kbit_training(
+            network, use_gradient_checkpointing=saving, gradient_checkpointing_kwargs=ways
+        )
+    elif saving:
+        network.gradient_checkpointing_enable(ways)
     config = LoraConfig(
         r=recipe.rank,
         lora_alpha=recipe.alpha,
@@ -114,4 +123,5 @@ def prepare(model: str | Path, recipe: Recipe) -> tuple[Any, Any]:
         target_modules=list(recipe.targets) or "all-linear",
         task_type="CAUSAL_LM",
     )
-    return get_peft_model(network, config), tokenizer
+    with beside_torchao():
+        return get_peft_model(network, config), tokenizer

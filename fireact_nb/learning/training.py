@@ -7,19 +7,20 @@ will be evaluated. Uses transformers' Trainer, peft and bitsandbytes.
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..agent.trajectory import Trajectory
 from ..errors import FireActError
 from ..files import content_key, write_file
-from ..models.weights import choose_device, describe, quiet_libraries
-from .masking import Example, encode, features, make_collator
-from .memory import check_memory, free_memory, memory_needed
+from ..models.adapters import name_base
+from ..models.sizes import free_memory, is_out_of_memory, release_memory
+from ..models.weights import choose_device, describe
+from .masking import features, make_collator
+from .memory import advise, check_memory, check_rate, fewer_rows
 from .placing import (
     alone_in,
     check_folder,
@@ -28,12 +29,17 @@ from .placing import (
     put_in_place,
     room_in,
 )  # fmt: skip
-from .recipe import Recipe, prepare
+from .planning import Job, forecast, load, plan, throw_dice
+from .recipe import Recipe, recipe_for
 
 
 @dataclass(frozen=True)
 class Training:
-    """What a fine-tuning run did. `losses` holds (step, mean training loss) pairs."""
+    """What a fine-tuning run did. `losses` holds (step, mean training loss) pairs.
+
+    left_out: trajectories longer than the recipe's max_length. rows: how many were computed at
+    once.
+    """
 
     folder: Path
     examples: int
@@ -43,37 +49,8 @@ class Training:
     saved_bytes: int
     seconds: float
     losses: tuple[tuple[int, float], ...]
-
-
-@dataclass(frozen=True)
-class _Job:
-    """What is trained, on what and how; `base` names the model by the hash of its weights."""
-
-    network: Any
-    tokenizer: Any
-    examples: list[Example]
-    base: str
-    recipe: Recipe
-    folder: Path
-
-
-@dataclass(frozen=True)
-class TrainingForecast:
-    """What a fine-tuning run will take. Memory in GiB; seconds from one timed step."""
-
-    examples: int
-    tokens: int
-    steps: int
-    needed_gib: float
-    free_gib: float
-    seconds: float
-
-    def __str__(self) -> str:
-        return (
-            f"{self.examples} trajectories, {self.tokens:,} tokens in {self.steps} steps: about "
-            f"{self.seconds / 60:.1f} minutes (one step timed), "
-            f"{self.needed_gib:.1f} of {self.free_gib:.1f} GiB"
-        )
+    left_out: int = 0
+    rows: int = 0
 
 
 def fine_tune(
@@ -85,18 +62,21 @@ def fine_tune(
 ) -> Training:
     """Fine-tune `model` on trajectories and save the adapter (or the full model) in `folder`.
 
-    With `progress` it opens with its forecast. A run that was killed goes on from its last complete
-    checkpoint when called again with the same folder, to the very weights and losses of a run that
-    was left alone; a finished one is trained anew. Raises FireActError when there is nothing to
-    train on, too little memory, no room to save, or another training in the same folder.
+    Without a recipe by that of `recipe_for`. With `progress` it opens with its forecast. A run that
+    was killed goes on from its last complete checkpoint when called again with the same folder, to
+    the very weights and losses of a run that was left alone; a finished one is trained anew.
+    Trajectories longer than the recipe's max_length are left out, and counted. Raises FireActError
+    when there is nothing to train on, a template that hides whose words are whose, too little
+    memory, no room to save, or another training in the same folder.
     """
-    recipe, folder = recipe or Recipe(), Path(folder)
+    recipe, folder = recipe or recipe_for(model), Path(folder)
     started = time.monotonic()
     _check(model, trajectories, folder, recipe)
     with alone_in(folder):
-        job = _prepare(model, trajectories, folder, recipe, progress)
-        trainer = _train(job, progress)
-        return _save(job, trainer, started)
+        job, trainer = _train_within_memory(
+            _begin(model, trajectories, recipe, progress), folder, progress
+        )
+        return _save(job, trainer, folder, started)
 
 
 def _check(
@@ -108,47 +88,58 @@ def _check(
             "There is no trajectory to train on. Generate some with the teacher, and check that "
             "the success filter left any."
         )
+    check_rate(model, recipe)
     check_memory(model, recipe)
     check_folder(folder, model)
 
 
-def _prepare(
-    model: str | Path,
-    trajectories: Sequence[Trajectory],
-    folder: Path,
-    recipe: Recipe,
-    progress: bool,
-) -> _Job:
-    """The network with its adapter, and the trajectories as tokens; with `progress` a forecast."""
-    quiet_libraries()
-    from transformers import set_seed
-
-    set_seed(recipe.seed)  # an adapter's first matrices are drawn
-    network, tokenizer = prepare(model, recipe)
-    examples = _encode_all(trajectories, tokenizer, recipe)
+def _begin(
+    model: str | Path, trajectories: Sequence[Trajectory], recipe: Recipe, progress: bool
+) -> Job:
+    job = plan(model, trajectories, recipe)
     if progress:
-        print(_forecast(network, examples, model, recipe))
-        set_seed(recipe.seed)  # its dropout has thrown the dice: the training must not differ by it
-    return _Job(network, tokenizer, examples, describe(model), recipe, folder)
+        print(forecast(job))
+        throw_dice(recipe)  # its dropout has thrown them: the training must not differ by it
+    return job
 
 
-def _encode_all(
-    trajectories: Sequence[Trajectory], tokenizer: Any, recipe: Recipe
-) -> list[Example]:
-    return [encode(t, tokenizer, recipe.mask, recipe.max_length) for t in trajectories]
+def _train_within_memory(job: Job, folder: Path, progress: bool) -> tuple[Job, Any]:
+    """The training, begun again with half of the rows at once where memory runs out.
+
+    A step still sees the recipe's batch, so that what is learnt is the same but for rounding.
+    """
+    while True:
+        try:
+            return job, _train(job, folder, progress)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            if job.rows == 1:
+                what = f"a training of {Path(job.model).name} by {job.recipe.kind}"
+                raise FireActError(
+                    f"The memory ran out in {what} with one conversation at once. "
+                    f"{advise(job.recipe, free_memory())}"
+                ) from error
+        # Outside of the handler, whose traceback holds on to every tensor of the failed step.
+        rows = fewer_rows(job.rows // 2, job.recipe.batch_size)[0]
+        print(f"Memory ran out with {job.rows} conversations at once; going on with {rows}.")
+        job = replace(job, network=None)
+        release_memory()
+        job = replace(job, network=load(job.model, job.recipe)[0], rows=rows)
 
 
-def _train(job: _Job, progress: bool) -> Any:
+def _train(job: Job, folder: Path, progress: bool) -> Any:
     """The Trainer after its last step, begun anew or at the last checkpoint of this very run."""
     import torch
     from transformers import TrainingArguments
 
     recipe = job.recipe
-    run = content_key(recipe.to_dict(), job.base, job.examples)
+    run = content_key(recipe.to_dict(), describe(job.model), job.examples)
     device, dtype = choose_device()
     arguments = TrainingArguments(
-        output_dir=str(job.folder / "checkpoints"),
-        per_device_train_batch_size=recipe.batch_size,
+        output_dir=str(folder / "checkpoints"),
+        per_device_train_batch_size=job.rows,
+        gradient_accumulation_steps=recipe.batch_size // job.rows,
         num_train_epochs=recipe.epochs,
         learning_rate=recipe.learning_rate,
         lr_scheduler_type="cosine",
@@ -173,7 +164,7 @@ def _train(job: _Job, progress: bool) -> Any:
         train_dataset=features(job.examples),
         data_collator=make_collator(job.tokenizer),
     )
-    trainer.train(resume_from_checkpoint=find_checkpoint(job.folder, run))
+    trainer.train(resume_from_checkpoint=find_checkpoint(folder, run))
     return trainer
 
 
@@ -194,11 +185,11 @@ def _trainer() -> type[Any]:
     return OurTrainer
 
 
-def _save(job: _Job, trainer: Any, started: float) -> Training:
+def _save(job: Job, trainer: Any, folder: Path, started: float) -> Training:
     """Write what was learnt and how, then drop the checkpoints."""
-    network, recipe, folder = trainer.model, job.recipe, job.folder
+    network, recipe = trainer.model, job.recipe
     losses = _thin([(e["step"], e["loss"]) for e in trainer.state.log_history if "loss" in e])
-    record = {**recipe.to_dict(), "base": job.base, "examples": len(job.examples)}
+    record = {**recipe.to_dict(), "base": describe(job.model), "examples": len(job.examples)}
     made = folder / "checkpoints" / "result"
     with room_in(made.parent):
         if recipe.kind == "full":
@@ -207,8 +198,8 @@ def _save(job: _Job, trainer: Any, started: float) -> Training:
             job.tokenizer.save_pretrained(made)
             trained = stored = sum(p.numel() for p in network.parameters())
         else:
-            # A path of this machine would mean nothing elsewhere.
-            network.peft_config["default"].base_model_name_or_path = job.base
+            config = network.peft_config["default"]
+            config.base_model_name_or_path, config.revision = name_base(job.model)
             # The embeddings were not trained; peft would look for the base model on the hub to
             # tell.
             network.save_pretrained(made, save_embedding_layers=False)
@@ -228,6 +219,8 @@ def _save(job: _Job, trainer: Any, started: float) -> Training:
         saved_bytes=saved_bytes,
         seconds=time.monotonic() - started,
         losses=losses,
+        left_out=job.left_out,
+        rows=job.rows,
     )
 
 
@@ -238,52 +231,3 @@ def _thin(losses: Sequence[tuple[int, float]]) -> tuple[tuple[int, float], ...]:
         since = [loss for step, loss in losses if told[-1][0] < step <= end]
         told.append((end, sum(since) / len(since)))
     return tuple(told)
-
-
-def forecast_training(
-    model: str | Path, trajectories: Sequence[Trajectory], recipe: Recipe | None = None
-) -> TrainingForecast:
-    """What `fine_tune` will take, before it starts: loads the model and times one step."""
-    recipe = recipe or Recipe()
-    network, tokenizer = prepare(model, recipe)
-    return _forecast(network, _encode_all(trajectories, tokenizer, recipe), model, recipe)
-
-
-def _forecast(
-    network: Any, examples: Sequence[Example], model: str | Path, recipe: Recipe
-) -> TrainingForecast:
-    """From one timed step on a batch of examples of middling length."""
-    ordered = sorted(examples, key=lambda e: len(e.input_ids))
-    middle = max(0, (len(ordered) - recipe.batch_size) // 2)
-    batch = ordered[middle : middle + recipe.batch_size]
-    tokens = sum(len(e.input_ids) for e in examples) * recipe.epochs
-    return TrainingForecast(
-        examples=len(examples),
-        tokens=tokens,
-        steps=math.ceil(len(examples) / recipe.batch_size) * recipe.epochs,
-        needed_gib=memory_needed(model, recipe) / 2**30,
-        free_gib=free_memory() / 2**30,
-        seconds=_time_step(network, batch) * tokens / sum(len(e.input_ids) for e in batch),
-    )
-
-
-def _time_step(network: Any, batch: Sequence[Example]) -> float:
-    """Seconds of one training step, after one to warm up; changes no weight."""
-    import torch
-
-    width = max(len(e.input_ids) for e in batch)
-    # (rows, width). What the padding is does not matter to the clock.
-    ids = torch.tensor([[*e.input_ids, *[0] * (width - len(e.input_ids))] for e in batch])
-    ids = ids.to(network.device)
-    mode = network.training
-    network.train()  # in eval mode bitsandbytes repacks the 4-bit weights for CPU inference
-    step = 0.0
-    for _ in range(2):
-        started = time.monotonic()
-        network(input_ids=ids, labels=ids).loss.backward()
-        if ids.is_cuda:
-            torch.cuda.synchronize()  # a GPU's work is only queued by the lines above
-        step = time.monotonic() - started
-        network.zero_grad(set_to_none=True)
-    network.train(mode)
-    return step

@@ -17,10 +17,12 @@ from typing import Any, Literal
 
 from ..agent.chat import Reply, Request, Stop
 from ..errors import FireActError
+from .adapters import find_base, load_model
 from .sampling import Gumbel, add_noise
+from .sizes import count_rows, is_out_of_memory, read_text_config, release_memory
 from .slots import Slots, can_keep
 from .templating import end_tokens, harmless, make_breaker, render
-from .weights import describe, let_pad, load_model
+from .weights import describe, let_pad
 
 KEPT = 2 << 30  # bytes of keys and values that may stay from one call to the next
 _IDLE = 8  # one in so many rows may stand idle before others join or the rest close ranks
@@ -40,6 +42,10 @@ class _Turn:
     heard: Callable[[str], None] | None = None
 
     def __post_init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        self.said = []
         self.noise = Gumbel(self.request) if self.request.temperature > 0 else None
 
 
@@ -65,12 +71,12 @@ class LocalChat:
     ) -> None:
         """`model` is a folder or hub name, or a loaded model (then give `tokenizer` and `name`).
 
-        Raises FireActError when a folder has no usable weights or no chat template.
+        batch_size: conversations answered at once, or fewer where the memory holds fewer. Raises
+        FireActError when a folder has no usable weights or no chat template.
         """
-        self.batch_size = batch_size
         if isinstance(model, (str, Path)):
             self.model, self.tokenizer = load_model(model, adapter)
-            self.name = name or describe(model, adapter)
+            self.name = name or describe(find_base(model, adapter), adapter)
         else:
             if tokenizer is None or name is None:
                 raise ValueError("a loaded model needs its tokenizer and a name")
@@ -81,7 +87,8 @@ class LocalChat:
                 "instruct or chat model, or set tokenizer.chat_template before handing it over."
             )
         self.tokenizer.padding_side = "left"  # the next token is read off the last column
-        self.context = self.model.config.max_position_embeddings
+        self.batch_size = count_rows(self.model, batch_size)
+        self.context = read_text_config(self.model.config).max_position_embeddings
         ends = self.model.generation_config.eos_token_id
         ends = ends if isinstance(ends, list) else [ends]
         # A chat template may end a turn with another token than the one the model names, or both.
@@ -107,14 +114,42 @@ class LocalChat:
         for turn in turns:
             turn.limit = self._limit(turn.request, turn.prompt)
         replies: dict[int, Reply] = {}
-        answer = self._in_slots if self.keeps else self._in_batches
         for turn in turns:
             turn.heard = (heard or {}).get(turn.place)
-        for turn, seconds in answer(turns, stop or Stop()):
+        for turn, seconds in self._within_memory(turns, stop or Stop()):
             reply = replies[turn.place] = self._finish(turn, seconds)
             if done:
                 done(turn.place, reply)
         return [replies[place] for place in range(len(requests))]
+
+    def _within_memory(self, turns: list[_Turn], stop: Stop) -> Iterator[tuple[_Turn, float]]:
+        """Every turn as it is over; begun again with half as many at once where memory runs out.
+
+        A reply does not depend on what shares its batch, so nothing that was said is lost by it.
+        """
+        left = {turn.place: turn for turn in turns}
+        answer = self._in_slots if self.keeps else self._in_batches
+        while left:
+            try:
+                for turn, seconds in answer(list(left.values()), stop):
+                    del left[turn.place]
+                    yield turn, seconds
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+                if self.batch_size == 1:
+                    longest = max(len(turn.prompt) for turn in left.values())
+                    raise FireActError(
+                        f"The memory ran out while {self.name} answered one conversation of up to "
+                        f"{longest} tokens. Use a smaller model, or free the memory that others "
+                        "hold (restart the kernel)."
+                    ) from error
+                self.batch_size //= 2
+                self._slots = None
+                for turn in left.values():
+                    turn.restart()
+            if left:
+                release_memory()
 
     def encode(self, request: Request) -> list[int]:
         """The token ids of a request: chat template, opening of the answer, prefix.

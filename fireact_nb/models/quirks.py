@@ -1,13 +1,17 @@
 """Repairs of libraries, each with the releases it is for and a test that says when it may go.
 
-Knows bitsandbytes' CPU kernels; knows no model.
+Knows bitsandbytes' CPU kernels and peft's wants; knows no model.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
+
+from ..errors import FireActError
 
 
 @dataclass(frozen=True)
@@ -59,3 +63,23 @@ def repair_nf4() -> None:
         kernel = getattr(lib, name, None)  # older releases have none
         if kernel is not None and name not in vars(lib):  # once a process
             setattr(lib, name, repaired(kernel))
+
+
+@contextmanager
+def beside_torchao() -> Iterator[None]:
+    """peft's refusal to work beside an old torchao as an error that names it, and no folder.
+
+    peft from 0.19 on wants torchao 0.16 or none; Colab ships 0.10. A message in peft's words is
+    waited for, not a version looked up, so that the day it is content again needs no change here.
+    """
+    try:
+        yield
+    except ImportError as error:
+        if "torchao" not in str(error):
+            raise
+        raise FireActError(
+            f"peft {version('peft')} does not work beside the torchao {version('torchao')} that is "
+            'installed here. In a cell or shell run `pip install --no-deps -U "torchao>=0.16"` or '
+            "`pip uninstall -y torchao` (nothing here needs it), restart the kernel and run it "
+            "again. Model and adapter are fine."
+        ) from error

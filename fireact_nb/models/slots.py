@@ -15,6 +15,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from .quirks import CUSTOM_CACHE
+from .sizes import read_text_config
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +34,7 @@ def can_keep(model: Any) -> bool:
     from transformers import DynamicCache
     from transformers.cache_utils import DynamicLayer
 
-    config = model.config
+    config = read_text_config(model.config)
     return (
         CUSTOM_CACHE.fits()
         and config._attn_implementation == "sdpa"
@@ -56,7 +57,9 @@ class Slots:
 
         self.model = model
         self.count, self.reserved = 0, 0
-        self.layers = [_make_layer(self) for _ in range(model.config.num_hidden_layers)]
+        self.layers = [
+            _make_layer(self) for _ in range(read_text_config(model.config).num_hidden_layers)
+        ]
         self._cache = Cache(layers=self.layers)
         # What a slot holds or is about to hold: (slots, reserved tokens), -1 where nothing.
         self.tokens = torch.empty(0, 0, dtype=torch.long)

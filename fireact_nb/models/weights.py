@@ -1,12 +1,12 @@
-"""Weights of language models on this machine: loading, adapters, names with a hash.
+"""Weights of language models: loading from a folder or from the hub, names with a hash.
 
-Knows files, precision and devices; knows nothing of decoding.
+A model is a folder, "owner/name" or "owner/name@revision". Knows files, precision and devices;
+knows neither adapters nor decoding.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import re
@@ -18,13 +18,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import FireActError
-from ..files import file_state
+from ..files import file_state, read_json
+from ..hub import explain, find_revision, split_name
+from .presets import PRESETS
 from .quirks import repair_nf4
 
 if TYPE_CHECKING:
     import torch
 
-_HUB_NAME = re.compile(r"\w[\w.-]*/[\w.-]+")
+_HUB_NAME = re.compile(r"\w[\w.-]*/[\w.-]+(@[\w./-]+)?")
 
 
 def quiet_libraries() -> None:
@@ -71,13 +73,15 @@ def choose_device() -> tuple[str, torch.dtype]:
 
 def load_tokenizer(model: str | Path) -> Any:
     """The tokenizer of a model folder or hub name, ready to pad. No code of the folder runs."""
-    local = _is_local(model)
+    name, commit = locate(model)
     from transformers import AutoTokenizer
 
     with _told(model):
         # Never left out: transformers would ask on standard input and obey a "y", also of a pipe.
         return let_pad(
-            AutoTokenizer.from_pretrained(model, trust_remote_code=False, local_files_only=local)
+            AutoTokenizer.from_pretrained(
+                name, revision=commit, trust_remote_code=False, local_files_only=commit is None
+            )
         )
 
 
@@ -92,6 +96,17 @@ def let_pad(tokenizer: Any) -> Any:
     return tokenizer
 
 
+def load_config(model: str | Path) -> Any:
+    """What transformers knows of a model before its weights are there: from the hub, one file."""
+    name, commit = locate(model)
+    from transformers import AutoConfig
+
+    with _told(model):
+        return AutoConfig.from_pretrained(
+            name, revision=commit, trust_remote_code=False, local_files_only=commit is None
+        )
+
+
 def load_base(model: str | Path, quantized: bool = False) -> tuple[Any, Any]:
     """A causal LM and its tokenizer; float32 on CPU, bfloat16 or float16 on GPU by capability.
 
@@ -99,7 +114,7 @@ def load_base(model: str | Path, quantized: bool = False) -> tuple[Any, Any]:
     Raises FireActError when the folder is missing or broken, or holds numbers that are none. Never
     runs code from a model folder, unpickles nothing and asks no hub about a folder that is here.
     """
-    local = _is_local(model)
+    name, commit = locate(model)
     quiet_libraries()  # before the libraries, some of which warn while they are imported
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
@@ -119,9 +134,10 @@ def load_base(model: str | Path, quantized: bool = False) -> tuple[Any, Any]:
         tokenizer = load_tokenizer(model)
         # Any: by its annotation it returns one thing, with the last option it returns two.
         both: Any = AutoModelForCausalLM.from_pretrained(
-            model,
+            name,
+            revision=commit,
             trust_remote_code=False,
-            local_files_only=local,
+            local_files_only=commit is None,
             dtype=dtype,
             use_safetensors=True,
             quantization_config=config,
@@ -131,24 +147,44 @@ def load_base(model: str | Path, quantized: bool = False) -> tuple[Any, Any]:
         loaded, report = both
         if report["missing_keys"]:  # transformers would draw them at random, and only warn
             raise ValueError(f"the weights lack {min(report['missing_keys'])}")
-        _check_numbers(loaded.named_parameters())
+        check_numbers(loaded.named_parameters())
     return loaded, tokenizer
 
 
-def _is_local(model: str | Path) -> bool:
-    """Whether it is a folder here, or else a hub's "owner/name"; raises FireActError for neither.
+def locate(model: str | Path) -> tuple[str, str | None]:
+    """Where a model is: a folder here and None, or its name on the hub and the commit meant.
 
-    A hub is asked about nothing that can be a misspelt folder: where it cannot be reached, that
-    takes a minute to fail, and where it can, a stranger may own the name.
+    Raises FireActError for neither, and as `hub.find_revision` does. A hub is asked about nothing
+    that can be a misspelt folder: where it cannot be reached, that takes a minute to fail, and
+    where it can, a stranger may own the name.
     """
+    if _is_local(model):
+        return str(model), None
+    return _find_commit(*split_name(Path(model).as_posix()))
+
+
+@lru_cache(maxsize=64)
+def _find_commit(name: str, revision: str | None) -> tuple[str, str]:
+    """Asked once a process, or tokenizer, weights and name could be of different days."""
+    return name, find_revision(name, revision)
+
+
+def names_hub(model: str | Path) -> bool:
+    """Whether it is a model's name on the hub, and no folder here nor a misspelt one."""
+    path = Path(model)
+    name = model if isinstance(model, str) else path.as_posix()
+    return bool(_HUB_NAME.fullmatch(name)) and not path.is_dir() and not path.parent.exists()
+
+
+def _is_local(model: str | Path) -> bool:
     folder = Path(model)
+    if names_hub(model):
+        return False
     if not (str(model) and folder.is_dir()):
-        named = isinstance(model, str) and _HUB_NAME.fullmatch(model)
-        if named and not folder.parent.exists():
-            return False
         raise FireActError(
             f"There is no model folder {model}. Check the path; `git checkout data` restores the "
-            "shipped ones. A model of the Hugging Face hub has two names: owner/model."
+            "shipped ones. A model of the Hugging Face hub has two names: owner/model, or with a "
+            "revision owner/model@revision."
         )
     if (folder / "adapter_config.json").exists():  # transformers would go and find its base
         raise FireActError(
@@ -158,17 +194,18 @@ def _is_local(model: str | Path) -> bool:
     index = folder / "model.safetensors.index.json"  # the list of a big model's files
     pickled = index.read_bytes().count(b'.bin"') if index.exists() else any(folder.glob("*.bin"))
     if pickled and not (folder / "model.safetensors").exists():
-        raise FireActError(_PICKLE.format(model))
+        raise FireActError(PICKLE.format(model))
     return True
 
 
-_PICKLE = (
+_SOME = tuple(preset.model for preset in PRESETS.values() if not preset.paper)
+PICKLE = (
     "{} holds its weights as a pickle (.bin), which could run any code when it is opened, and is "
     "not. Use weights saved as .safetensors."
 )
 
 
-def _check_numbers(weights: Iterable[tuple[str, torch.Tensor]]) -> None:
+def check_numbers(weights: Iterable[tuple[str, torch.Tensor]]) -> None:
     """ValueError where a weight is not a finite number."""
     for name, weight in weights:
         # Of one in four bits, the mean of the scales: a NaN in any block is one there.
@@ -192,95 +229,50 @@ def _told(model: str | Path) -> Iterator[None]:
                 "tokenizer_config.json), which is never run here, for it could do anything. Use a "
                 "model of a kind that transformers knows."
             ) from error
+        if names_hub(model):
+            told = explain(error, *split_name(Path(model).as_posix()))
+            raise told or FireActError(
+                f"The model {model} could not be loaded: {say_cause(error)}. It may be of a kind "
+                f"that transformers does not know yet: try one of {', '.join(_SOME)}."
+            ) from error
         raise FireActError(
-            f"The model {model} could not be loaded: {_cause(error)}. Check that the "
+            f"The model {model} could not be loaded: {say_cause(error)}. Check that the "
             "folder exists and holds config.json, model.safetensors and tokenizer.json; "
             "`git checkout data` restores the shipped ones."
         ) from error
 
 
-def load_model(model: str | Path, adapter: str | Path | None = None) -> tuple[Any, Any]:
-    """A model ready to answer, its adapter merged into the weights it was trained on.
-
-    An adapter trained by QLoRA is merged into the dequantised NF4 base, which is what it saw.
-    Raises FireActError as `load_base` does, and for an adapter that is of another model, not whole
-    or a pickle.
-    """
-    if adapter is None:
-        loaded, tokenizer = load_base(model)
-        return loaded.eval(), tokenizer
-    folder, recipe = Path(adapter), Path(adapter) / "recipe.json"
-    if not (folder / "adapter_config.json").exists():
-        raise FireActError(
-            f"There is no LoRA adapter in {adapter}: adapter_config.json is missing. Train one "
-            "with `fireact_nb.learning.training.fine_tune`, or check the path."
-        )
-    try:
-        made = json.loads(recipe.read_text(encoding="utf-8")) if recipe.exists() else {}
-        quantized = made.get("kind") == "qlora"
-        _check_base(model, adapter, str(made.get("base", "")))
-        loaded, tokenizer = load_base(model, quantized)
-        loaded = _attach(loaded.dequantize() if quantized else loaded, folder)
-    except FireActError:
-        raise  # says enough
-    except Exception as error:
-        raise FireActError(
-            f"The adapter {adapter} could not be put on the model {model}: {_cause(error)}. Check "
-            "that its folder is whole, and use the model it was trained on (its recipe.json names "
-            "it)."
-        ) from error
-    return loaded.eval(), tokenizer
-
-
-def _check_base(model: str | Path, adapter: str | Path, base: str) -> None:
-    """Refuse an adapter whose recipe names another model; by hashes, for folders are renamed."""
-    here = describe(model)
-    hashes = [name.rpartition("@")[2] for name in (base, here) if _HASHED.search(name)]
-    if len(set(hashes)) == 2:
-        raise FireActError(
-            f"The adapter {adapter} was trained on {base} and does not belong to {model}, which is "
-            f"{here}. Use the model it was trained on."
-        )
-
-
-_HASHED = re.compile(r"@[0-9a-f]{8}$")
-
-
-def _attach(loaded: Any, folder: Path) -> Any:
-    """The model with the adapter merged in, every tensor of which must have its place there.
-
-    peft by itself draws at random what a file lacks and leaves out what it cannot place, with a
-    warning at most; and of a folder without weights it asks the hub, or unpickles.
-    """
-    # Only now, for load_base has quieted what they import.
-    from peft import PeftConfig, PeftModel, get_peft_model_state_dict, set_peft_model_state_dict
-    from safetensors.torch import load_file
-
-    file = folder / "adapter_model.safetensors"
-    if not file.exists() and any(folder.glob("*.bin")):
-        raise FireActError(_PICKLE.format(folder))
-    saved = load_file(file)
-    _check_numbers(saved.items())
-    network = PeftModel(loaded, PeftConfig.from_pretrained(str(folder)))
-    places = get_peft_model_state_dict(network, save_embedding_layers=False)
-    if lacking := places.keys() - saved.keys():
-        raise ValueError(f"it lacks {min(lacking)}")
-    if odd := saved.keys() - places.keys() - network.state_dict().keys():
-        raise ValueError(f"the model has no place for {min(odd)}")
-    set_peft_model_state_dict(network, saved)
-    return network.merge_and_unload()
-
-
 def describe(model: str | Path, adapter: str | Path | None = None) -> str:
-    """A short name with a hash of the weights: "student@1a2b3c4d+react@5e6f7081"."""
-    parts = []
-    for path, weights in ((model, "model.safetensors"), (adapter, "adapter_model.safetensors")):
-        if path is None:
-            continue
-        file = Path(path) / weights
-        state = file_state(file)
-        parts.append(f"{Path(path).name}@{_digest(file, state)}" if state else str(path))
+    """A short name with a hash of the weights: "student@1a2b3c4d+react@5e6f7081".
+
+    Of a model on the hub the beginning of its commit: "Qwen/Qwen3-4B-Instruct-2507@0a1b2c3d".
+    """
+    if names_hub(model):
+        name, commit = locate(model)
+        parts = [f"{name}@{str(commit)[:8]}"]
+    else:
+        parts = [_name_folder(Path(model), "model.safetensors")]
+    if adapter is not None:
+        parts.append(_name_folder(Path(adapter), "adapter_model.safetensors"))
     return "+".join(parts)
+
+
+def _name_folder(folder: Path, weights: str) -> str:
+    states = [
+        (file, state) for file in weight_files(folder, weights) if (state := file_state(file))
+    ]
+    digests = [_digest(*found) for found in states]
+    if len(digests) > 1:
+        digests = [hashlib.sha256("".join(digests).encode()).hexdigest()[:8]]
+    return f"{folder.name}@{digests[0]}" if digests else str(folder)
+
+
+def weight_files(folder: Path, weights: str = "model.safetensors") -> list[Path]:
+    """The file of weights, or those that its index names: big models come in several."""
+    index = folder / f"{weights}.index.json"
+    if (folder / weights).exists() or not index.exists():
+        return [folder / weights]
+    return [folder / name for name in sorted({*read_json(index, dict)["weight_map"].values()})]
 
 
 @lru_cache(maxsize=64)
@@ -290,6 +282,7 @@ def _digest(file: Path, state: tuple[int, ...]) -> str:
         return hashlib.file_digest(weights, "sha256").hexdigest()[:8]
 
 
-def _cause(error: Exception) -> str:
+def say_cause(error: Exception) -> str:
+    """The first line of an error's text."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0][:200].rstrip(" .:!")

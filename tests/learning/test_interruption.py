@@ -16,7 +16,7 @@ from books import BOOKS, LONG, RECIPE
 
 from fireact_nb.errors import FireActError
 from fireact_nb.learning.training import fine_tune
-from fireact_nb.models.weights import load_model
+from fireact_nb.models.adapters import load_model
 
 pytestmark = pytest.mark.slow  # whole trainings
 KILLED = """

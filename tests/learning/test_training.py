@@ -11,25 +11,26 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from books import BOOKS, RECIPE
+from books import BOOKS, RECIPE, save_base
 
 from fireact_nb.agent.chat import Request
 from fireact_nb.artifacts import DATA
 from fireact_nb.errors import FireActError
 from fireact_nb.learning.masking import encode
 from fireact_nb.learning.memory import memory_needed
-from fireact_nb.learning.recipe import prepare
-from fireact_nb.learning.training import (
-    Training,
+from fireact_nb.learning.planning import (
+    Job,
     TrainingForecast,
-    _forecast,
-    _time_step,
-    fine_tune,
+    forecast,
     forecast_training,
+    time_step,
 )
+from fireact_nb.learning.recipe import prepare
+from fireact_nb.learning.training import Training, fine_tune
 from fireact_nb.models import weights
+from fireact_nb.models.adapters import load_model, merge_adapter
 from fireact_nb.models.local import LocalChat
-from fireact_nb.models.weights import describe, load_base, load_model, load_tokenizer
+from fireact_nb.models.weights import describe, load_base, load_tokenizer
 
 
 @pytest.fixture(scope="module", params=["lora", "qlora", "full"])
@@ -129,28 +130,63 @@ def test_a_qlora_adapter_is_merged_into_the_base_it_was_trained_on(
         assert (seen - exact).abs().max() > 1e-3, "the base was not quantised"
 
 
+def test_a_qlora_adapter_also_plays_on_four_bits(tokenizer: Any, tmp_path: Path) -> None:
+    """A 7B model merged into half precision would fill a T4; in four bits it says the same."""
+    import torch
+
+    base = save_base(
+        tmp_path / "base", tokenizer, width=64
+    )  # of whole blocks, as bitsandbytes asks
+    recipe = replace(RECIPE, kind="qlora", epochs=2)
+    folder = fine_tune(base, BOOKS, tmp_path / "a", recipe, progress=False).folder
+    merged, _ = load_model(base, folder)
+    small, _ = load_model(base, folder, merged=False)
+    kinds = [{type(p).__name__ for p in m.parameters()} for m in (merged, small)]
+    assert "Params4bit" in kinds[1] - kinds[0]
+    assert type(small) is type(merged), "no wrapper that hides what decoding asks for"
+    ids = torch.arange(20)[None]
+    with torch.no_grad():
+        one, other, plain = (m(ids).logits for m in (merged, small, load_base(base)[0]))
+    learnt = (plain - one).abs().mean()
+    assert (other - one).abs().mean() < learnt / 10, "a CPU's kernel rounds scales to bfloat16"
+    chat = LocalChat(small, tokenizer=load_tokenizer(base), name="small")
+    assert chat.keeps and greedy(chat)
+    written = merge_adapter(base, folder, tmp_path / "merged")
+    with torch.no_grad():
+        torch.testing.assert_close(load_base(written)[0](ids).logits, one, atol=1e-4, rtol=1e-4)
+
+
 # -- the forecast -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["lora", "qlora", "full"])
 def test_a_forecast_counts_tokens_and_steps(kind: str, base: Path, tokenizer: Any) -> None:
     recipe = replace(RECIPE, kind=kind, batch_size=5, epochs=3)
-    forecast = forecast_training(base, BOOKS, recipe)
-    tokens = sum(len(encode(t, tokenizer).input_ids) for t in BOOKS)
-    assert (forecast.examples, forecast.tokens, forecast.steps) == (12, 3 * tokens, 3 * 3)
-    assert 0 < forecast.seconds < 60
-    assert forecast.needed_gib == memory_needed(base, recipe) / 2**30 > 0
-    assert forecast.free_gib > forecast.needed_gib
+    told = forecast_training(base, BOOKS, recipe)
+    lengths = [len(encode(t, tokenizer).input_ids) for t in BOOKS]
+    assert (told.examples, told.tokens, told.steps) == (12, 3 * sum(lengths), 3 * 3)
+    assert 0 < told.seconds < 60
+    assert told.needed_gib == memory_needed(base, recipe, 5, max(lengths)) / 2**30 > 0
+    assert told.free_gib > told.needed_gib
 
 
-def test_a_forecast_is_of_what_is_trained(base: Path, tmp_path: Path, tokenizer: Any) -> None:
-    """Tokens past the limit do not count; fewer examples than a batch are a step."""
-    recipe = replace(RECIPE, kind="lora", max_length=30, epochs=1)
-    forecast = forecast_training(base, BOOKS[:3], recipe)
-    assert (forecast.tokens, forecast.steps) == (3 * 30, 1)
-    done = fine_tune(base, BOOKS, tmp_path / "a", recipe, progress=False)
-    forecast = forecast_training(base, BOOKS, recipe)
-    assert (forecast.examples, forecast.tokens) == (done.examples, done.tokens)
+def test_longer_conversations_are_left_out_and_counted(
+    base: Path, tmp_path: Path, tokenizer: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Cut, they would lose their finish. Fewer examples than a batch are a step."""
+    lengths = sorted(len(encode(t, tokenizer).input_ids) for t in BOOKS)
+    most = lengths[len(lengths) // 2]
+    kept = sum(length <= most for length in lengths)
+    assert 0 < kept < 12
+    recipe = replace(RECIPE, kind="lora", max_length=most, epochs=1, batch_size=16)
+    told = forecast_training(base, BOOKS, recipe)
+    assert (told.examples, told.steps, told.left_out) == (kept, 1, 12 - kept)
+    assert told.tokens == sum(length for length in lengths if length <= most)
+    done = fine_tune(base, BOOKS, tmp_path / "a", recipe)
+    assert (done.examples, done.tokens, done.left_out) == (kept, told.tokens, 12 - kept)
+    assert f"{12 - kept} longer ones are left out" in capsys.readouterr().out
+    with pytest.raises(FireActError, match="All 12 .*max_length=30 .*Raise max_length"):
+        fine_tune(base, BOOKS, tmp_path / "b", replace(recipe, max_length=30))
 
 
 def test_a_longer_training_is_forecast_to_take_longer(base: Path, tokenizer: Any) -> None:
@@ -170,13 +206,13 @@ def test_a_longer_training_is_forecast_to_take_longer(base: Path, tokenizer: Any
 
     for epochs in (1, 5):
         recipe = replace(RECIPE, kind="lora", epochs=epochs)
-        seconds = _forecast(Slow(), alike, base, recipe).seconds
+        seconds = forecast(Job(base, Slow(), None, alike, 0, recipe, 4)).seconds
         assert 0.33 * 3 * epochs < seconds < 0.66 * 3 * epochs
 
 
 def test_a_forecast_in_words() -> None:
-    forecast = TrainingForecast(734, 1_234_567, 276, 0.35, 14.96, 200.0)
-    assert str(forecast) == (
+    told = TrainingForecast(734, 1_234_567, 276, 0.35, 14.96, 200.0)
+    assert str(told) == (
         "734 trajectories, 1,234,567 tokens in 276 steps: about 3.3 minutes (one step timed), "
         "0.3 of 15.0 GiB"
     )
@@ -190,7 +226,7 @@ def test_timing_a_step_changes_no_weight(kind: str, base: Path) -> None:
     before = {name: p.detach().clone() for name, p in network.named_parameters()}
     mode = network.training
     trained = {name for name, p in network.named_parameters() if p.requires_grad}
-    assert _time_step(network, [encode(t, tokenizer) for t in BOOKS[:4]]) > 0
+    assert time_step(network, [encode(t, tokenizer) for t in BOOKS[:4]]) > 0
     for name, weight in network.named_parameters():
         assert torch.equal(weight, before[name]), f"{name} was moved"
         assert weight.grad is None, f"{name} would be moved by the first step"
@@ -239,6 +275,55 @@ def test_nothing_to_train_on_is_told(base: Path, tmp_path: Path) -> None:
     with pytest.raises(FireActError, match="no trajectory to train on.*success filter"):
         fine_tune(base, [], tmp_path / "a")
     assert not (tmp_path / "a").exists()
+
+
+# -- memory that runs out --------------------------------------------------------------------------
+
+
+def full_above(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU too small for batches of more rows, in the second epoch."""
+    import torch
+
+    from fireact_nb.learning import training
+
+    known, passes = training.make_collator, []
+
+    def make(tokenizer: Any) -> Any:
+        collate = known(tokenizer)
+
+        def guarded(features: Any) -> Any:
+            passes.append(len(features))
+            if len(passes) > 3 and len(features) > rows:
+                raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+            return collate(features)
+
+        return guarded
+
+    monkeypatch.setattr(training, "make_collator", make)
+
+
+@pytest.mark.parametrize("kind", ["lora", "full"])
+def test_half_of_the_rows_are_computed_at_once_where_memory_runs_out(
+    kind: str, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    """Each step still sees the recipe's batch, so that the same is learnt."""
+    recipe = replace(RECIPE, kind=kind, epochs=2)
+    whole = fine_tune(base, BOOKS, tmp_path / "whole", recipe, progress=False)
+    full_above(2, monkeypatch)
+    halved = fine_tune(base, BOOKS, tmp_path / "halved", recipe, progress=False)
+    assert (whole.rows, halved.rows) == (4, 2)
+    assert "going on with 2" in capsys.readouterr().out
+    assert [step for step, _ in halved.losses] == [step for step, _ in whole.losses]
+    for (_, loss), (_, other) in zip(halved.losses, whole.losses, strict=True):
+        assert loss == pytest.approx(other, rel=1e-3)
+
+
+def test_memory_for_not_even_one_row_is_told(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full_above(0, monkeypatch)
+    with pytest.raises(FireActError, match="memory ran out .*base by lora with one .* Use"):
+        fine_tune(base, BOOKS, tmp_path / "a", replace(RECIPE, kind="lora"), progress=False)
 
 
 # -- identity and padding -----------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -13,8 +14,9 @@ from tiny import QUESTIONS, ask, same, tiny_chat, tiny_model
 
 from fireact_nb.artifacts import DATA
 from fireact_nb.errors import FireActError
+from fireact_nb.models.adapters import merge_adapter, pull_adapter, push_adapter
 from fireact_nb.models.local import LocalChat
-from fireact_nb.models.weights import load_base, load_tokenizer
+from fireact_nb.models.weights import describe, load_base, load_tokenizer
 
 
 def together(chat, requests):
@@ -227,6 +229,65 @@ def test_a_quantised_model_is_off_by_a_tenth_at_most():
         lost = (weight - before[name]).norm() / before[name].norm()
         assert lost < 0.1, f"{name} is off by {lost:.0%}"
         assert (lost > 0.08) == name.endswith("proj.weight")
+
+
+# -- big models in several files ------------------------------------------------------------------
+
+
+def test_a_model_in_several_files_is_the_same_and_named_by_all_of_them(folders, tmp_path):
+    whole, tokenizer = load_base(folders / "model")
+    whole.save_pretrained(tmp_path / "parts", max_shard_size="30KB")
+    tokenizer.save_pretrained(tmp_path / "parts")
+    shards = sorted((tmp_path / "parts").glob("*.safetensors"))
+    assert len(shards) > 2
+    parts = dict(load_base(tmp_path / "parts")[0].named_parameters())
+    assert all(w.equal(parts[name]) for name, w in whole.named_parameters())
+    name = describe(tmp_path / "parts")
+    assert re.fullmatch(r"parts@[0-9a-f]{8}", name)
+    content = bytearray(shards[1].read_bytes())
+    content[-1] ^= 1
+    shards[1].write_bytes(content)
+    assert describe(tmp_path / "parts") != name
+
+
+# -- adapters ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def old_torchao(tmp_path, monkeypatch):
+    """As on Colab: torchao 0.10 is there, and peft will not work beside it."""
+    from peft.import_utils import is_torchao_available
+
+    (tmp_path / "site" / "torchao").mkdir(parents=True)
+    (tmp_path / "site" / "torchao" / "__init__.py").touch()
+    about = tmp_path / "site" / "torchao-0.10.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: torchao\nVersion: 0.10.0\n")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    is_torchao_available.cache_clear()
+    yield
+    is_torchao_available.cache_clear()
+
+
+def test_an_old_torchao_is_named_and_no_folder_blamed(folders, old_torchao):
+    from fireact_nb.learning.recipe import Recipe, prepare
+
+    for begin in (
+        lambda: LocalChat(folders / "model", folders / "adapter"),
+        lambda: prepare(folders / "model", Recipe(kind="lora")),
+    ):
+        with pytest.raises(FireActError, match=r"torchao 0\.10\.0 .*pip install --no-deps") as it:
+            begin()
+        assert str(folders) not in str(it.value)
+
+
+def test_an_adapter_is_neither_sent_nor_fetched_over_what_is_there(folders):
+    with pytest.raises(FireActError, match="no adapter in .*model"):
+        push_adapter(folders / "model", "me/adapter")
+    with pytest.raises(FireActError, match="adapter holds an adapter already"):
+        pull_adapter("me/adapter", folders / "adapter")
+    with pytest.raises(FireActError, match="holds something already"):
+        merge_adapter(folders / "model", folders / "adapter", folders / "model")
 
 
 # -- code in a model folder ---------------------------------------------------------------------
