@@ -105,16 +105,22 @@ def add_train(commands: Any) -> None:
         "trajectories", type=place, nargs="+", help="JSON lines; successes are used"
     )
     command.add_argument(
-        "--model", type=given, default="student", help="shipped name or model folder (%(default)s)"
-    )
+        "--model", type=given, default="student",
+        help="shipped name, model folder or owner/name[@revision] on the hub (%(default)s)",
+    )  # fmt: skip
     command.add_argument("--out", type=place, required=True, help="folder for the adapter")
     command.add_argument(
         "--kind", default="qlora", choices=("lora", "qlora", "full"),
         help="adapter, adapter on a 4-bit base, or all weights (%(default)s)",
     )  # fmt: skip
     command.add_argument("--count", type=positive, help="use this many, drawn by the seed")
-    command.add_argument("--epochs", type=positive, default=6, help="%(default)s if not given")
     command.add_argument("--seed", type=seed, default=0, help="of the draw and the training")
+    # Without these, what fits the model: a tiny one learns at twenty times a real one's rate.
+    command.add_argument("--epochs", type=positive, help="(by the model)")
+    command.add_argument("--rate", type=amount, help="learning rate (by the model)")
+    command.add_argument("--rank", type=positive, help="of the adapter (by the model)")
+    command.add_argument("--batch", type=positive, help="conversations a step (by the model)")
+    command.add_argument("--length", type=positive, help="most tokens of one (by the model)")
 
 
 def train(options: argparse.Namespace) -> None:
@@ -123,7 +129,7 @@ def train(options: argparse.Namespace) -> None:
     from ..artifacts import find_model
     from ..lab import open_lab
     from ..learning.mixing import mix
-    from ..learning.recipe import Recipe
+    from ..learning.recipe import recipe_for
     from ..learning.training import fine_tune
 
     groups: dict[str, list[Trajectory]] = {}
@@ -134,13 +140,22 @@ def train(options: argparse.Namespace) -> None:
     mixed = mix(groups, seed=options.seed, held_out=open_lab(_PROFILE).held_out())
     if options.count is not None:
         mixed = mixed[: options.count]
-    recipe = Recipe(kind=options.kind, epochs=options.epochs, seed=options.seed)
-    done = fine_tune(find_model(options.model), mixed, options.out, recipe)
+    model = find_model(options.model)
+    asked = {
+        "epochs": options.epochs, "learning_rate": options.rate, "rank": options.rank,
+        "alpha": options.rank and 2 * options.rank, "batch_size": options.batch,
+        "max_length": options.length,
+    }  # fmt: skip
+    recipe = recipe_for(
+        model, kind=options.kind, seed=options.seed, **{k: v for k, v in asked.items() if v}
+    )
+    done = fine_tune(model, mixed, options.out, recipe)
     losses = [f"{loss:.2f}" for _, loss in done.losses]
+    long = f" ({done.left_out} longer ones left out)" if done.left_out else ""
     print(
-        f"{done.examples} trajectories, {done.trained_parameters:,} of {done.all_parameters:,} "
-        f"parameters, {done.seconds:.0f} s, loss {' -> '.join([*losses[:1], *losses[1:][-1:]])}"
-        f" -> {done.folder}"
+        f"{done.examples} trajectories{long}, {done.trained_parameters:,} of "
+        f"{done.all_parameters:,} parameters, {done.seconds:.0f} s, "
+        f"loss {' -> '.join([*losses[:1], *losses[1:][-1:]])} -> {done.folder}"
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from ..agent.trajectory import Trajectory
 from ..errors import FireActError
 from ..models.presets import PRESETS
-from ..models.sizes import free_memory, size_of
+from ..models.sizes import Size, free_memory, size_of, size_of_preset
 from ..models.weights import choose_device
 from .masking import encode, features, make_collator
 from .recipe import BIG, Recipe, prepare
@@ -75,14 +75,15 @@ def _quantisation_tables(parameters: Sequence[Any]) -> list[Any]:
 
 
 def memory_parts(
-    model: str | Path, recipe: Recipe, rows: int = 1, length: int | None = None
+    model: str | Path | Size, recipe: Recipe, rows: int = 1, length: int | None = None
 ) -> dict[str, float]:
     """Bytes at the worst moment of a training step of `rows` conversations, by part.
 
     From the config alone: no weights are loaded or fetched. length: tokens of the longest
     conversation (default: all that the recipe allows).
     """
-    size, on_cpu = size_of(model), choose_device()[0] == "cpu"
+    size = model if isinstance(model, Size) else size_of(model)
+    on_cpu = choose_device()[0] == "cpu"
     each = 4 if on_cpu else 2  # bytes of a number that is computed with
     targets = [
         shape
@@ -123,7 +124,7 @@ def memory_parts(
 
 
 def memory_needed(
-    model: str | Path, recipe: Recipe, rows: int = 1, length: int | None = None
+    model: str | Path | Size, recipe: Recipe, rows: int = 1, length: int | None = None
 ) -> float:
     """Bytes at the peak of a training step of `rows` conversations; see `memory_parts`."""
     parts = memory_parts(model, recipe, rows, length)
@@ -173,9 +174,9 @@ def advise(recipe: Recipe, free: float) -> str:
     """What to do about too little memory, with a smaller model by name if one fits."""
     ways = ["kind='qlora'"] if recipe.kind != "qlora" else []
     ways.append(f"a max_length below {recipe.max_length}")
-    open_ones = [p.model for p in PRESETS.values() if not p.gated and not p.paper]
-    needs = {name: memory_needed(name, recipe) for name in open_ones}
-    fitting = [name for name in open_ones if needs[name] < _SPARE * free]
+    names = [p.model for p in PRESETS.values() if not p.gated and not p.paper]
+    needs = {name: memory_needed(size_of_preset(name), recipe) for name in names}
+    fitting = [name for name in names if needs[name] < _SPARE * free]
     if fitting:
         best = max(fitting, key=lambda name: needs[name])
         ways.append(f"the model {best} ({needs[best] / 2**30:.1f} GiB)")

@@ -124,4 +124,7 @@ def prepare(model: str | Path, recipe: Recipe) -> tuple[Any, Any]:
         task_type="CAUSAL_LM",
     )
     with beside_torchao():
-        return get_peft_model(network, config), tokenizer
+        network = get_peft_model(network, config)
+    # Named when it is saved: with a name peft would ask the hub about it at each checkpoint.
+    network.peft_config["default"].base_model_name_or_path = ""
+    return network, tokenizer

@@ -11,8 +11,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from ..errors import FireActError
 from ..files import file_state
-from .presets import find_preset
+from .presets import PRESETS, find_preset
 from .weights import load_config
 
 
@@ -50,7 +51,10 @@ class Size:
 
 
 def size_of(model: str | Path) -> Size:
-    """The size of a preset, known here, or of any model by its config. Downloads no weights."""
+    """The size of a model by its config, of which the hub sends one small file and no weights.
+
+    Where that cannot be had, a preset's is known. Raises FireActError for any other.
+    """
     return _size_of(str(model), file_state(Path(model) / "config.json"))
 
 
@@ -58,11 +62,20 @@ def size_of(model: str | Path) -> Size:
 def _size_of(model: str, state: tuple[int, ...] | None) -> Size:
     """Asked several times by each training, so found once for each state of the config."""
     preset = find_preset(model)
-    if preset is None:
+    try:
         return measure(load_config(model))
+    except FireActError:
+        if preset is None:
+            raise
+        return size_of_preset(preset.model)
+
+
+@lru_cache(maxsize=32)
+def size_of_preset(name: str) -> Size:
+    """The size of a preset as it is known here."""
     from transformers import AutoConfig
 
-    return measure(AutoConfig.for_model(**preset.shape))
+    return measure(AutoConfig.for_model(**PRESETS[name].shape))
 
 
 def measure(config: Any) -> Size:
