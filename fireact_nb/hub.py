@@ -9,6 +9,7 @@ import errno
 import os
 import re
 import socket
+import warnings
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
@@ -44,6 +45,7 @@ def fetch(repo: str, file: str, revision: str | None = None, kind: Kind = "model
     Raises FireActError that tells a machine without a network, a gated, a missing or misspelt
     repository, a wrong revision, a wrong token and a full disk from each other.
     """
+    warnings.filterwarnings("ignore", "IProgress not found")  # a notebook without widgets
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
     if not NAME.fullmatch(repo):

@@ -21,11 +21,12 @@ from .agent.tasks import Question
 from .agent.trajectory import Trajectory, read_trajectories
 from .artifacts import Origin, find_model
 from .errors import FireActError
-from .models.api import OpenAIChat, is_loopback
+from .models.api import OpenAIChat
 from .models.kept import KeptChat
 from .models.local import LocalChat
 from .models.weights import load_tokenizer
 from .profiles import Profile, load_profile
+from .realworld.release import RELEASED_RUNS, Imported, released_run, released_training
 from .realworld.shelf import RealWorld
 from .tinyworld import TinyWorld
 
@@ -55,8 +56,8 @@ class World(Protocol):
 # A world is opened by its name; a new one is a new line here.
 WORLDS: Mapping[str, Callable[[Profile], World]] = {
     "tiny": lambda profile: TinyWorld(),
-    "real": lambda profile: RealWorld("distractor", profile.search or "bm25", profile.name),
-    "real fullwiki": lambda profile: RealWorld("fullwiki", profile.search or "bm25", profile.name),
+    "real": lambda profile: _real_world("distractor", profile),
+    "real fullwiki": lambda profile: _real_world("fullwiki", profile),
 }
 
 
@@ -132,6 +133,15 @@ class Lab:
                 return found
         return _read(source, last)
 
+    def released(self, what: str = "hotpotqa") -> Imported | None:
+        """What the authors released: a task's training rows, or one of RELEASED_RUNS.
+
+        None under profile tiny, which stays off the network.
+        """
+        if self.profile.world == "tiny":
+            return None
+        return released_run(what) if what in RELEASED_RUNS else released_training(what)
+
     def teacher(self) -> Chat:
         """The strong model, to be prompted: at an address, here, or the student in its part.
 
@@ -147,11 +157,11 @@ class Lab:
     def _remote_teacher(self) -> Chat:
         p = self.profile
         chat = OpenAIChat(p.teacher, p.base_url)
-        if is_loopback(p.base_url):
+        if not chat.may_cost:
             return chat
         if not p.max_usd:
             raise FireActError(
-                f"The teacher {p.teacher} at {p.base_url} may cost money, and profile "
+                f"The teacher {p.teacher} at {p.base_url} may cost money, and the profile "
                 f"{p.name} allows none. If you agree, put `max_usd` into its file: the most "
                 "dollars that a run may spend."
             )
@@ -181,6 +191,10 @@ class Lab:
     @cached_property
     def _plain_student(self) -> LocalChat:
         return LocalChat(self.student)
+
+
+def _real_world(setting: str, profile: Profile) -> RealWorld:
+    return RealWorld(setting, profile.search or "bm25", profile.name, profile.max_usd > 0)
 
 
 def _read(source: Source, origin: Origin) -> Written:

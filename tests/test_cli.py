@@ -15,6 +15,7 @@ from doubles import study_rows
 from fireact_nb import cli
 from fireact_nb.agent import rollouts
 from fireact_nb.agent.prompting import Prompt, load_prompt
+from fireact_nb.agent.tasks import Question, save_questions
 from fireact_nb.agent.trajectory import Step, Trajectory, read_trajectories, write_trajectories
 from fireact_nb.analysis.outcomes import read_outcomes
 from fireact_nb.models import local
@@ -422,3 +423,25 @@ def test_ctrl_c_ends_with_130_and_no_traceback(
     monkeypatch.setattr(local, "load_model", interrupt)
     assert cli.main(["evaluate", "--model", "m", "--out", str(tmp_path / "o.csv")]) == 130
     assert "goes on from there" in capsys.readouterr().err
+
+
+# -- other profiles, questions of one's own -----------------------------------------------------
+
+
+def test_a_file_of_questions_takes_the_place_of_a_split(tmp_path, capsys):
+    mine, out = tmp_path / "mine.jsonl", tmp_path / "dev.csv"
+    save_questions(mine, [Question("mine:1", "Who is Ann?", "Ann", "hotpotqa", "mine")])
+    assert cli.main(["evaluate", "--questions", str(mine), "--out", str(out)]) == 0
+    assert [o.question_id for o in read_outcomes(out)] == ["mine:1"]
+
+
+@pytest.mark.parametrize("command", ["generate", "evaluate --out dev.csv"])
+def test_an_unknown_profile_is_named(capsys, command):
+    assert "no profile 'huge'" in fail(capsys, *command.split(), "--profile", "huge")
+
+
+def test_a_name_of_the_hub_is_a_model(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    out = str(tmp_path / "a.jsonl")
+    said = fail(capsys, "generate", "--model", "owner/name", "--count", 1, "--out", out)
+    assert "owner/name" in said

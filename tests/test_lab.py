@@ -7,14 +7,23 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from servers import ChatServer, says
 
 from fireact_nb import artifacts, lab
-from fireact_nb.agent import NORMAL, Condition, Source, Step, Trajectory, write_trajectories
+from fireact_nb.agent import (
+    NORMAL,
+    Condition,
+    Request,
+    Source,
+    Step,
+    Trajectory,
+    write_trajectories,
+)
 from fireact_nb.artifacts import find_model, shipped
 from fireact_nb.cli import make_parser
 from fireact_nb.errors import FireActError
 from fireact_nb.lab import Lab, Written, open_lab
-from fireact_nb.profiles import PROFILES, Profile
+from fireact_nb.profiles import PROFILES, Profile, load_profile
 from fireact_nb.tinyworld import TinyWorld
 
 TINY = open_lab("tiny")
@@ -138,3 +147,81 @@ def test_a_student_answers_as_it_is_and_with_an_adapter() -> None:
     assert tuned.batch_size == 7
     whole = TINY.chat(shipped("student_code"))
     assert whole.name.startswith("student_code@"), "a folder with a model takes the student's place"
+
+
+# -- profiles: the real ones, and a reader's own ------------------------------------------------
+
+
+def write_profile(folder: Path, text: str) -> str:
+    path = folder / "mine.toml"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_a_reader_changes_parts_of_a_profile(tmp_path: Path) -> None:
+    mine = load_profile(write_profile(tmp_path, 'student = "Qwen/Qwen2.5-0.5B-Instruct"'))
+    assert (mine.name, mine.world) == ("mine", PROFILES["colab"].world)
+    assert mine.student == mine.teacher == "Qwen/Qwen2.5-0.5B-Instruct", "who plays both parts"
+    other = load_profile(write_profile(tmp_path, 'base = "tiny"\nstudent = "student_code"'))
+    assert (other.teacher, other.student) == ("teacher", "student_code")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('lerning_rate = "1"', "lerning_rate.*The parts are: base, name, world"),
+        ("student = 3", "student should be a text"),
+        ("max_usd = -1", "max_usd should be a number"),
+        ("student = ", "not whole TOML"),
+        ('base = "huge"', "no profile 'huge'"),
+    ],
+)
+def test_a_broken_profile_is_named(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(FireActError, match=words):
+        load_profile(write_profile(tmp_path, text))
+
+
+def test_an_unknown_world_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FireActError, match="'mars'.*tiny, real"):
+        open_lab(write_profile(tmp_path, 'world = "mars"'))
+
+
+def test_profiles_do_not_share_what_the_learner_makes(runs: Path) -> None:
+    assert (TINY.runs, open_lab("colab").runs) == (runs, runs / "colab")
+
+
+@pytest.mark.parametrize("name", ["colab", "paper"])
+def test_a_real_student_is_a_name_of_the_hub(name: str) -> None:
+    opened = open_lab(name)
+    assert opened.student == PROFILES[name].student and isinstance(opened.student, str)
+    assert TINY.released() is None, "nothing is fetched under profile tiny"
+
+
+def test_a_teacher_that_may_cost_needs_a_yes(
+    tmp_path: Path, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-canary")
+    text = 'base = "tiny"\nteacher = "gpt-x"\nbase_url = "https://api.example.com/v1"\n'
+    with pytest.raises(FireActError, match="may cost money.*max_usd"):
+        open_lab(write_profile(tmp_path, text)).teacher()
+    with pytest.raises(FireActError, match="price of gpt-x.*unknown.*FIREACT_PRICES"):
+        open_lab(write_profile(tmp_path, text + "max_usd = 2\n")).teacher()
+
+
+def test_a_teacher_at_an_address_is_asked_once(
+    tmp_path: Path, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its replies are kept, so a cell that is run again pays nothing."""
+    with ChatServer([says("Answer: Ann")]) as server:
+        prices = tmp_path / "prices.toml"
+        prices.write_text(f'["{server.url}"."gpt-x"]\nprompt = 1\ncompletion = 4\n')
+        monkeypatch.setenv("FIREACT_PRICES", str(prices))
+        text = f'base = "tiny"\nteacher = "gpt-x"\nbase_url = "{server.url}"\nmax_usd = 1\n'
+        opened = open_lab(write_profile(tmp_path, text))
+        assert "for $1.00 at most" in str(opened)
+        asked = [Request(({"role": "user", "content": "Who?"},))]
+        for _ in range(2):
+            [reply] = opened.teacher().reply(asked)
+            assert reply.text == "Answer: Ann"
+        assert len(server.seen) == 1
+        assert not getattr(opened.teacher(), "may_cost", True), "the cap is the yes"

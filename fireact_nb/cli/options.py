@@ -11,9 +11,18 @@ from pathlib import Path
 from ..errors import FireActError
 
 
-def add_model(parser: argparse.ArgumentParser, default: str) -> None:
+def add_profile(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--model", type=given, default=default, help="shipped name or model folder (%(default)s)"
+        "--profile", type=given, default="tiny",
+        help="tiny, colab, paper, or a TOML file that changes parts of one (%(default)s)",
+    )  # fmt: skip
+
+
+def add_model(parser: argparse.ArgumentParser, role: str) -> None:
+    parser.add_argument(
+        "--model",
+        type=given,
+        help=f"shipped name, model folder or owner/name of the hub (the profile's {role})",
     )
     parser.add_argument("--adapter", type=place, help="LoRA adapter folder")
 
@@ -28,6 +37,7 @@ def add_questions(parser: argparse.ArgumentParser, split: str, count: int) -> No
     parser.add_argument(
         "--split", type=given, default=split, help="train, dev or test (%(default)s)"
     )
+    parser.add_argument("--questions", type=place, help="JSON lines of your own, not a split")
     parser.add_argument("--count", type=positive, help=f"questions ({count}, or all if fewer)")
     parser.set_defaults(most=count)
 

@@ -10,6 +10,7 @@ from ..errors import FireActError
 from .asking import add_asking, open_chat, open_tool, play
 from .options import (
     add_model,
+    add_profile,
     add_questions,
     amount,
     check_in,
@@ -25,8 +26,6 @@ from .options import (
 if TYPE_CHECKING:
     from ..agent import Question
     from ..lab import Lab
-
-_PROFILE = "tiny"  # what the commands play
 
 
 def add_pretrain(commands: Any) -> None:
@@ -53,6 +52,7 @@ def pretrain(options: argparse.Namespace) -> None:
 
 def add_generate(commands: Any) -> None:
     command = commands.add_parser("generate", help="let a few-shot prompted model play questions")
+    add_profile(command)
     add_model(command, "teacher")
     add_questions(command, "train", 200)
     command.add_argument(
@@ -77,16 +77,16 @@ def generate(options: argparse.Namespace) -> None:
     from ..agent.rollouts import successes
     from ..agent.sources import Source
     from ..agent.trajectory import write_trajectories
-    from ..artifacts import RUNS
     from ..lab import open_lab
 
-    lab = open_lab(_PROFILE)
+    lab = open_lab(options.profile)
+    options.model = options.model or lab.profile.teacher
     questions = _questions(lab, options)
     if options.prompts:
         prompt = load_prompt(options.method, options.prompts)
     else:
         prompt = lab.prompt(options.method, options.task)
-    out = options.out or RUNS / Source(options.task, options.method).own_file
+    out = options.out or lab.runs / Source(options.task, options.method).own_file
     check_out(out)
     record = find_journal(out, options.journal)
     settings = Settings(options.temperature, options.max_tokens, seed=options.seed)
@@ -104,9 +104,10 @@ def add_train(commands: Any) -> None:
     command.add_argument(
         "trajectories", type=place, nargs="+", help="JSON lines; successes are used"
     )
+    add_profile(command)
     command.add_argument(
-        "--model", type=given, default="student",
-        help="shipped name, model folder or owner/name[@revision] on the hub (%(default)s)",
+        "--model", type=given,
+        help="shipped name, folder or owner/name[@revision] of the hub (the profile's student)",
     )  # fmt: skip
     command.add_argument("--out", type=place, required=True, help="folder for the adapter")
     command.add_argument(
@@ -137,10 +138,11 @@ def train(options: argparse.Namespace) -> None:
         check_in(path)
     for path in options.trajectories:  # two folders may hold files of one name
         groups.setdefault(path.stem, []).extend(successes(read_trajectories(path)))
-    mixed = mix(groups, seed=options.seed, held_out=open_lab(_PROFILE).held_out())
+    lab = open_lab(options.profile)
+    mixed = mix(groups, seed=options.seed, held_out=lab.held_out())
     if options.count is not None:
         mixed = mixed[: options.count]
-    model = find_model(options.model)
+    model = find_model(options.model or lab.profile.student)
     asked = {
         "epochs": options.epochs, "learning_rate": options.rate, "rank": options.rank,
         "alpha": options.rank and 2 * options.rank, "batch_size": options.batch,
@@ -161,6 +163,7 @@ def train(options: argparse.Namespace) -> None:
 
 def add_evaluate(commands: Any) -> None:
     command = commands.add_parser("evaluate", help="play a split and write the outcomes table")
+    add_profile(command)
     add_model(command, "student")
     add_questions(command, "dev", 200)
     command.add_argument(
@@ -177,7 +180,8 @@ def evaluate(options: argparse.Namespace) -> None:
     from ..analysis.statistics import accuracy
     from ..lab import open_lab
 
-    lab = open_lab(_PROFILE)
+    lab = open_lab(options.profile)
+    options.model = options.model or lab.profile.student
     questions = _questions(lab, options)
     prompt = lab.prompt(options.method, options.task)
     check_out(options.out)
@@ -219,5 +223,11 @@ def serve(options: argparse.Namespace) -> None:
 
 
 def _questions(lab: Lab, options: argparse.Namespace) -> list[Question]:
-    questions = lab.questions(options.split, options.count, options.task)
+    from ..agent.tasks import load_questions
+
+    if options.questions:
+        check_in(options.questions)
+        questions = load_questions(options.questions)[: options.count]
+    else:
+        questions = lab.questions(options.split, options.count, options.task)
     return questions if options.count else questions[: options.most]

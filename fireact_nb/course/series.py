@@ -124,7 +124,7 @@ def execute(
         )
     started = time.monotonic()
     try:
-        with _environment(runs):
+        with _environment(runs, offline=parameters.get("profile", "tiny") == "tiny"):
             papermill.execute_notebook(
                 str(target), str(target), parameters=dict(parameters), kernel_name="python3",
                 cwd=str(ROOT), progress_bar=False,
@@ -233,9 +233,12 @@ def clean(notebook: Any, stem: str) -> Any:
 
 
 @contextmanager
-def _environment(runs: Path | None) -> Iterator[None]:
-    """The kernels started inside stay off the network and use `runs` as their runs folder."""
-    settings = OFFLINE | {"FIREACT_RUNS": str((runs or RUNS).absolute())}
+def _environment(runs: Path | None, offline: bool = True) -> Iterator[None]:
+    """The kernels started inside use `runs` as their runs folder, and stay off the network.
+
+    Without `offline` that is left to the environment: other profiles fetch models and data.
+    """
+    settings = {"FIREACT_RUNS": str((runs or RUNS).absolute())} | (OFFLINE if offline else {})
     before = {name: os.environ.get(name) for name in settings}
     os.environ.update(settings)
     try:

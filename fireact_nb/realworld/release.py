@@ -11,11 +11,13 @@ import os
 import re
 import urllib.error
 import urllib.request
+from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
 from .. import artifacts
+from ..agent.tasks import normalize_answer
 from ..agent.trajectory import Trajectory
 from ..errors import FireActError
 from ..files import write_file
@@ -101,7 +103,7 @@ def fetch_released(file: ReleasedFile) -> tuple[Path, str]:
     _check(content, file, str(here), bool(mirror))
     digest = hashlib.sha256(content).hexdigest()[:8]
     source = mirror if mirror else f"the authors' release, commit {COMMIT[:8]}"
-    return here, f"{source} ({digest}, {here.name})"
+    return here, f"paper, as reported ({source}: {here.name}, {digest})"
 
 
 def _check(content: bytes, file: ReleasedFile, where: str, mirror: bool) -> None:
@@ -156,8 +158,16 @@ def released_training(task: str) -> Imported:
             if t.question not in hotpotqa
         ]
         rows = [t for t in map(_tell_task, rows) if t.task == task]
-    kept = tuple(replace(t, gold=t.answer) if t.correct else t for t in rows)
-    return Imported(kept, tuple(odd), label)
+    seen: Counter[str] = Counter()
+    kept = []
+    for t in rows:
+        # Rows of one question share its id, whatever file they stand in.
+        digest = hashlib.sha256(normalize_answer(t.question).encode("utf-8")).hexdigest()[:12]
+        id, place = f"{task}:train:{digest}", f"{digest} {t.method}"
+        gold = t.answer if t.correct else None
+        kept.append(replace(t, question_id=id, sample=seen[place], gold=gold))
+        seen[place] += 1
+    return Imported(tuple(kept), tuple(odd), label)
 
 
 def released_run(name: str) -> Imported:

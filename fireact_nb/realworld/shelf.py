@@ -6,22 +6,21 @@ fetched when it is first asked for.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from functools import cache
 
 from .. import artifacts
 from ..agent.prompting import Prompt, load_prompt
-from ..agent.search import NORMAL, Bm25, Condition, Search
+from ..agent.search import NORMAL, Condition, Search
 from ..agent.sources import Source
 from ..agent.tasks import Question, find_task, normalize_answer
 from ..agent.trajectory import write_trajectories
 from ..artifacts import Origin, find_own
 from ..errors import FireActError
 from .datasets import find_datasets, load_split, read_paragraphs
+from .engines import open_search
+from .paragraphs import Page, Paragraphs
 from .release import released_training
-
-_SNIPPET = 300  # characters of a paragraph that a search shows
 
 
 @dataclass(frozen=True)
@@ -30,12 +29,14 @@ class RealWorld:
 
     `setting` says which paragraphs HotpotQA comes with: "distractor" or "fullwiki". `engine` is
     what searches: "bm25" over these paragraphs, or a name that `open_search` knows. `folder` is
-    where, inside the runs folder, the learner's own files of this world lie.
+    where, inside the runs folder, the learner's own files of this world lie. `agreed`: an engine
+    that costs may be asked.
     """
 
     setting: str = "distractor"
     engine: str = "bm25"
     folder: str = "colab"
+    agreed: bool = False
 
     def questions(
         self, split: str, count: int | None = None, task: str = "hotpotqa"
@@ -58,7 +59,10 @@ class RealWorld:
 
     def search(self, condition: Condition = NORMAL, seed: int = 0) -> Search:
         """The engine, failing as `condition` says; `seed` is of its dice."""
-        return condition.apply(_open_paragraphs(self.setting), seed)
+        if self.engine == "bm25":
+            return condition.apply(_open_paragraphs(self.setting), seed)
+        tool = open_search(self.engine)
+        return condition.apply(_agree(tool) if self.agreed else tool, seed)
 
     def prompt(self, method: str, task: str = "hotpotqa") -> Prompt:
         """A method's prompt; a task without examples is asked like the task it resembles.
@@ -92,7 +96,16 @@ class RealWorld:
 
     def pages(self) -> list[str]:
         """Every paragraph that the search knows; empty for an engine that knows more than we do."""
-        return list(_open_paragraphs(self.setting).passages) if self.engine == "bm25" else []
+        if self.engine != "bm25":
+            return []
+        pages = _open_paragraphs(self.setting).pages
+        return [f"{page.title}: {' '.join(page.sentences)}" for page in pages]
+
+
+def _agree(tool: Search) -> Search:
+    """The tool as one that a run needs no further yes for."""
+    tool.may_cost = False  # type: ignore[attr-defined]
+    return tool
 
 
 @cache
@@ -120,17 +133,15 @@ def _find_released(source: Source, setting: str) -> Origin:
     notes += [f"{len(found.odd)} odd rows left out"] if found.odd else []
     path = artifacts.RUNS / "released" / setting / source.own_file
     write_trajectories(path, clean)
-    return Origin(path, "; ".join([f"GPT-4, from {found.label}", *notes]))
+    return Origin(path, "; ".join([f"{found.label}, by GPT-4", *notes]))
 
 
 @cache
-def _open_paragraphs(setting: str) -> Bm25:
+def _open_paragraphs(setting: str) -> Paragraphs:
     """The index, made once a process, over every paragraph that comes with a question of ours."""
-    pages = {
-        title: " ".join(sentences)
+    pages = (
+        Page(title, tuple(sentences))
         for split in ("test", "train")
         for title, sentences in read_paragraphs(split, setting)
-    }
-    passages = [f"{title}: {text}"[:_SNIPPET] for title, text in pages.items()]
-    digest = hashlib.sha256("\n".join(passages).encode("utf-8")).hexdigest()[:8]
-    return Bm25(passages, name=f"hotpotqa {setting} {digest}")
+    )
+    return Paragraphs(pages)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from ..agent.search import NORMAL, Condition
 from ..agent.sources import Source
 from ..errors import FireActError
 from ..learning.mixing import Mix
-from ..learning.recipe import Recipe
+from ..learning.recipe import Recipe, recipe_for
 
 PROFILE = "tiny"  # where the study is played, whatever profile a notebook has
 STUDENTS = ("student", "student_code", "student_large", "student_large_code")
@@ -160,6 +161,16 @@ def tuned(
 def live(name: str, seed: int = 0) -> Agent:
     """The cell that notebooks train live: of a mix's name, or of a variant's."""
     return _find(live_agents(), MAIN, f"live {name}", seed)
+
+
+def live_recipe(student: Path | str, **changes: Any) -> Recipe:
+    """How a notebook trains: the live cells' recipe, or for a model of the hub its own in 4 bits.
+
+    `changes` are fields of Recipe.
+    """
+    if isinstance(student, str):
+        return recipe_for(student, **{"kind": "qlora", **changes})
+    return replace(LIVE, **changes)
 
 
 def _find(grid: Sequence[Agent], model: str, label: str, seed: int) -> Agent:

@@ -177,9 +177,9 @@ print(f"{len(train)} trajectories, {sum(t.rounds for t in train) / len(train):.1
 # %%
 from fireact_nb.learning import encode
 
-example = encode(train[0], teacher.tokenizer)
+example = encode(train[0], lab.tokenizer)
 for token, goal in zip(example.input_ids, example.labels, strict=True):
-    word = teacher.tokenizer.decode([token])
+    word = lab.tokenizer.decode([token])
     print(word.upper() if goal != -100 else word, end="")
 
 # %% [markdown]
@@ -188,9 +188,9 @@ for token, goal in zip(example.input_ids, example.labels, strict=True):
 # that big models fit on one GPU. Here we just use them.
 
 # %%
-from fireact_nb.learning import Recipe, fine_tune
+from fireact_nb.learning import fine_tune, recipe_for
 
-recipe = Recipe(kind="qlora", epochs=epochs, seed=seed)
+recipe = recipe_for(lab.student, kind="qlora", epochs=epochs, seed=seed)
 folder = lab.runs / "00" / f"student-react-{train_on}-seed{seed}"
 done = fine_tune(lab.student, train, folder, recipe, progress=False)
 print(recipe)

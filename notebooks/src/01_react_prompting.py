@@ -47,7 +47,7 @@ quick = False  # smallest sizes, to see whether every cell runs
 
 # %%
 from fireact_nb.lab import open_lab
-from fireact_nb.study import open_dev, open_study
+from fireact_nb.study import open_dev, open_study, study_lab
 
 if quick:
     test_on = 8
@@ -55,8 +55,7 @@ lab = open_lab(profile)
 teacher = lab.teacher()
 search = lab.search()
 dev = lab.questions("dev")
-on_dev = open_dev()
-study = open_study()
+home, on_dev, study = study_lab(), open_dev(), open_study()  # home: where these were played
 print(f"{lab}\ndev outcomes: {on_dev.origin}\nstudy: {study.origin}")
 
 # %% [markdown]
@@ -243,10 +242,11 @@ check("01.1", read_action)
 # %%
 from fireact_nb.analysis import show_side_by_side
 
-bridge = [q for q in dev if q.type == "bridge"]
+bridge = [q for q in home.questions("dev") if q.type == "bridge"]
 head = next(q for q in bridge if q.head)
 tail = next(q for q in bridge if not q.head)
-thought = generate([head, tail], prompts["cot"], teacher, search, progress=False)
+reader = home.teacher()  # of it we know what it has read
+thought = generate([head, tail], home.prompt("cot"), reader, home.search(), progress=False)
 show_side_by_side(*thought, titles=("CoT, head facts", "CoT, tail facts"))
 
 # %% [markdown]
@@ -258,7 +258,7 @@ show_side_by_side(*thought, titles=("CoT, head facts", "CoT, tail facts"))
 from fireact_nb.analysis import accuracy
 from fireact_nb.analysis.figures import plot_scores, with_alt
 
-kind = {q.id: (q.type, q.head) for q in dev}
+kind = {q.id: (q.type, q.head) for q in home.questions("dev")}
 names = {"cot": "CoT", "react": "ReAct"}
 
 

@@ -299,6 +299,7 @@ with_alt(plot_scores(rows, "What the success filter keeps", "share of episodes k
 from collections import Counter
 
 failed = [t for t in written["hotpotqa", "react"] if not t.correct]
+failed = failed or [t for t in live if not t.correct] or live  # elsewhere failures may lack
 print(f"{len(failed)} failed ReAct episodes: {dict(Counter(t.state for t in failed))}")
 
 # %% [markdown]
@@ -555,7 +556,7 @@ with_alt(plot_bars([*mixes.items()], title, "episodes", origin))
 # %%
 for label, counts in mixes.items():
     yes, no = counts["answer yes"], counts["answer no"]
-    print(f"{label:<26} {yes / (yes + no):4.0%} of its yes-or-no answers are yes")
+    print(f"{label:<26} {yes / max(1, yes + no):4.0%} of its yes-or-no answers are yes")
 
 # %% [markdown]
 # The questions were nearly balanced. The kept ones are not: after the filter, *yes* is the right
@@ -656,7 +657,7 @@ for count in (500, len(real)):
     tell(f"{count:,} questions, scaled from the pilot", read * scale, wrote * scale)
 
 # %%
-took = sum(t.prompt_tokens for t in real)
+took = sum(t.prompt_tokens for t in real) or 1  # files from elsewhere do not say
 tell(f"{len(real):,} questions, as really played", took, sum(t.completion_tokens for t in real))
 print(f"({react_label})")
 print(f"read: the rule is off by {rule.prompt_tokens / took - 1:+.0%}")
@@ -754,6 +755,24 @@ check("02.3", price_of)
 # `--prices` prints its forecast and stops, unless you add `--yes`. A server on your own machine
 # (vLLM, llama.cpp, Ollama) costs nothing and works alike.
 #
+# ### What the authors released
+#
+# The authors put the trajectories that they trained on into their repository. A profile with a
+# network fetches them at a fixed commit, checks the file's hash, and reads them in. What ended in a
+# wrong answer is flagged. A row that cannot be read is left out and told. (`tiny` stays offline, so
+# there is nothing to see here.)
+
+# %%
+released = lab.released("hotpotqa")
+if released is None:
+    print("not run here: offline (profile tiny). With profile = 'colab' it is")
+else:
+    rows = Counter((t.method, t.correct) for t in released.trajectories)
+    for (method, correct), count in sorted(rows.items()):
+        print(f"{count:>4} {spelt[method]:<10}{'right' if correct else 'WRONG, and trained on'}")
+    print(f"{len(released.odd)} rows left out as unreadable ({released.label})")
+
+# %% [markdown]
 # ## 8. Keep what you made
 #
 # The live ReAct episodes go to `runs/02/teacher_react.jsonl`, failures included. The rule for this

@@ -52,12 +52,13 @@ quick = False  # smallest sizes, to see whether every cell runs
 # %%
 from fireact_nb.agent import successes
 from fireact_nb.lab import open_lab
-from fireact_nb.study import MAIN, MIXES, NOISE, live, open_live, open_study, tuned
-from fireact_nb.study.grid import LIVE, LIVE_COUNT
+from fireact_nb.study import MAIN, MIXES, NOISE, live, open_live, open_study, study_lab, tuned
+from fireact_nb.study.grid import LIVE, LIVE_COUNT, live_recipe
 
 if quick:
     train_on, epochs, test_on, replay_on, stuck_on = 24, 1, 8, 8, 4
 lab = open_lab(profile)
+here = lab.world == study_lab().world  # where the shipped runs were made
 search, dev = lab.search(), lab.questions("dev")
 results = open_study()
 react = lab.written("react", least=train_on)  # your own, if there are so many
@@ -88,10 +89,10 @@ from statistics import fmean
 from fireact_nb.agent import unify
 from fireact_nb.learning import encode
 
-tokenizer = lab.chat().tokenizer
+tokenizer = lab.tokenizer
 learnt = {}
 for name, group in sources.items():
-    texts = [encode(unify(t), tokenizer) for t in group[:100]]
+    texts = [encode(unify(t), tokenizer, max_length=8192) for t in group[:100]]
     learnt[name] = fmean(sum(label != -100 for label in e.labels) for e in texts)
     rounds, tokens = fmean(t.rounds for t in group), fmean(len(e.input_ids) for e in texts)
     print(f"{name}: {len(group)} successes, {rounds:.1f} rounds each")
@@ -232,12 +233,10 @@ check("05.2", clean)
 # five runs of exactly this cell, with five seeds. `cells = 2`, `3` or `4` trains its siblings, too.
 
 # %%
-from dataclasses import replace
-
 from fireact_nb.learning import fine_tune
 
 order = ["react+cot", "react", "react+reflexion", "all"][:cells]
-recipe = replace(LIVE, epochs=epochs, seed=seed)
+recipe = live_recipe(lab.student, epochs=epochs, seed=seed)
 folders = {}
 for name in order:
     counts = share_out(MIXES[name].counts, train_on)
@@ -280,8 +279,8 @@ for name, folder in folders.items():
 
 # %%
 shipped_live = open_live()
-same = (train_on, epochs) == (LIVE_COUNT, LIVE.epochs) and not react.origin.own
-for name, rows in measured.items():
+same = here and (train_on, epochs) == (LIVE_COUNT, LIVE.epochs) and not react.origin.own
+for name, rows in measured.items() if here else ():
     theirs = shipped_live.of(live(name))
     print(f"{name}: {tolerance_band(theirs, rows).compare(accuracy(rows).value)}")
     mean_rounds = [fmean(o.rounds for o in side) for side in (rows, theirs)]
@@ -448,7 +447,7 @@ with_alt(
 # dev questions now. They play where the study was played, whichever profile you chose.
 
 # %%
-from fireact_nb.study import load_student, open_dev, study_lab
+from fireact_nb.study import load_student, open_dev
 
 home = study_lab()
 

@@ -55,11 +55,12 @@ quick = False  # smallest sizes, to see whether every cell runs
 from fireact_nb.agent import NORMAL
 from fireact_nb.lab import open_lab
 from fireact_nb.study import NOISE, STUDENTS, live, load_student, open_live, open_study, study_lab
-from fireact_nb.study.grid import LIVE, LIVE_COUNT, MULTI_TASK_COT, SEEDS
+from fireact_nb.study.grid import LIVE, LIVE_COUNT, MULTI_TASK_COT, SEEDS, live_recipe
 
 if quick:
     train_on, epochs, test_on, prompted_on, replay_on = 8, 1, 6, 3, 3
 lab = open_lab(profile)
+here = lab.world == study_lab().world  # where the shipped runs were made
 search, dev = lab.search(), lab.questions("dev")
 results = open_study()
 pool = lab.written("react", least=train_on)  # your own, if there are so many
@@ -461,7 +462,7 @@ chosen = mix({group: pool.kept}, {group: train_on}, seed, held_out=lab.held_out(
 masks = {"react": "agent", "mask all turns": "all turns", "mask off": "off"}
 folders = {}
 for name in list(masks)[:cells]:
-    recipe = replace(LIVE, epochs=epochs, seed=seed, mask=masks[name])
+    recipe = live_recipe(lab.student, epochs=epochs, seed=seed, mask=masks[name])
     folders[name] = lab.runs / "06" / f"{name.replace(' ', '-')}-{train_on}x{epochs}-seed{seed}"
     done = fine_tune(lab.student, chosen, folders[name], recipe, progress=False)
     print(f"{name}: loss {done.losses[0][1]:.2f} to {done.losses[-1][1]:.2f}, {done.seconds:.0f} s")
@@ -504,8 +505,8 @@ for name, folder in folders.items():
 from fireact_nb.analysis import tolerance_band
 
 shipped_live = open_live()
-same = (train_on, epochs) == (LIVE_COUNT, LIVE.epochs) and not pool.origin.own
-for (name, condition), rows in measured.items():
+same = here and (train_on, epochs) == (LIVE_COUNT, LIVE.epochs) and not pool.origin.own
+for (name, condition), rows in measured.items() if here else ():
     band = tolerance_band(shipped_live.of(live(name), condition=condition), rows)
     print(f"{name}, {condition}: {band.compare(accuracy(rows).value)}")
 print("the same cell as the shipped one" if same else "OTHER sizes or data: outside is no surprise")

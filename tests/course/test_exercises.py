@@ -17,6 +17,7 @@ import answers_04
 import answers_05
 import answers_06
 import answers_07
+import answers_08
 import numpy
 import pytest
 from hypothesis import given
@@ -27,7 +28,16 @@ from fireact_nb.course.exercises.checks import JUDGES
 from fireact_nb.errors import FireActError
 
 NUMBERS = list(JUDGES)
-ANSWERS = [answers_01, answers_02, answers_03, answers_04, answers_05, answers_06, answers_07]
+ANSWERS = [
+    answers_01,
+    answers_02,
+    answers_03,
+    answers_04,
+    answers_05,
+    answers_06,
+    answers_07,
+    answers_08,
+]
 RIGHT = {number: answer for module in ANSWERS for number, answer in module.RIGHT.items()}
 WRONG = [row for module in ANSWERS for row in module.WRONG]
 LESSONS = [s for s in series.sources() if not s.stem.startswith("00")]
