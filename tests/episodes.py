@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 from fireact_nb.agent.tasks import Question
 from fireact_nb.agent.trajectory import Step, Trajectory
@@ -26,10 +27,10 @@ def make_study(count: int, agents: int, *, words: int = 60, seed: int = 0) -> Ma
     language = [
         "".join(dice.choice("aeioubcdfglmnprstvz") for _ in range(2 + n % 7)) for n in range(4000)
     ]
-    weights = [1 / (n + 3) for n in range(len(language))]
+    weights = list(accumulate(1 / (n + 3) for n in range(len(language))))
 
     def say(length: int) -> str:
-        return " ".join(dice.choices(language, weights, k=length))
+        return " ".join(dice.choices(language, cum_weights=weights, k=length))
 
     made = Made([], [], [])
     for number in range(count):

@@ -229,7 +229,7 @@ def _steps(row: _Row) -> list[list[tuple[str, str]]] | None:
 def _pack(value: Any) -> str:
     """JSON, zlib, base64: what the page's data.js unpacks."""
     text = json.dumps(_seen(value), ensure_ascii=False, separators=(",", ":"))
-    return base64.b64encode(zlib.compress(text.encode("utf-8"), 9)).decode("ascii")
+    return base64.b64encode(zlib.compress(text.encode("utf-8"))).decode("ascii")
 
 
 def _seen(value: Any) -> Any:

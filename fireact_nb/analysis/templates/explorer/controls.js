@@ -36,7 +36,11 @@ function buildControls() {
   const { questions, columns, rows } = table, labels = columns.map(each => each.label);
   const search = make("input", { id: "q", type: "search", placeholder: "Search  ( / )", autocomplete: "off" });
   search.setAttribute("aria-label", "Search in questions, answers and trajectories");
-  search.addEventListener("input", () => { change({ q: search.value }); seek(); });
+  let typing;
+  search.addEventListener("input", () => {
+    clearTimeout(typing);
+    typing = setTimeout(() => { state.q = search.value; seek(); }, 150); // not for every letter
+  });
   const slices = SLICES.flatMap(name => {
     const values = [...new Set(questions[name])].filter(Boolean);
     return values.length > 1 ? [choose(name, name, values, "all")] : [];

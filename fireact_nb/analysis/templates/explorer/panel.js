@@ -51,9 +51,9 @@ function heading(q) {
   const { id, text, gold, task, type, popularity } = table.questions;
   const close = make("button", { type: "button", id: "close", title: "Close (Escape)" }, "Close");
   close.addEventListener("click", closePanel);
-  const back = make("button", { type: "button", title: "Question before (k)" }, "↑ k");
+  const back = make("button", { type: "button", title: "Question before (k)", ariaLabel: "Question before (k)" }, "↑ k");
   back.addEventListener("click", () => moveTo(cursor.row - 1, cursor.column));
-  const next = make("button", { type: "button", title: "Next question (j)" }, "↓ j");
+  const next = make("button", { type: "button", title: "Next question (j)", ariaLabel: "Next question (j)" }, "↓ j");
   next.addEventListener("click", () => moveTo(cursor.row + 1, cursor.column));
   const kind = [id[q], task[q], type[q], popularity[q]].filter(Boolean).join(" · ");
   return make("div", { className: "asked" },

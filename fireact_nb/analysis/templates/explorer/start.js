@@ -29,10 +29,14 @@ function refresh(q, at) {
 function seek() {
   const progress = byId("progress");
   document.body.dataset.searched = "";
+  let shownAt = -Infinity;
   searchAll(state.q, (part, done) => {
     progress.hidden = done;
     progress.value = part;
-    refresh(here(), state.at);
+    if (done || performance.now() > shownAt + 500) { // what is found so far, now and then
+      refresh(here(), state.at);
+      shownAt = performance.now();
+    }
     if (done) document.body.dataset.searched = state.q || "nothing";
     if (done && state.open) openQuestion(table.byId.get(state.open)); // its marks follow
   });
@@ -93,8 +97,8 @@ const column = () => selection.columns[cursor.column];
 const ACTIONS = {
   "/": () => { byId("filters").open = true; byId("q").focus(); byId("q").select(); },
   "?": () => byId("keys").showModal(),
-  a: () => change({ a: column().label }),
-  b: () => change({ b: column().label }),
+  a: () => pick("a"),
+  b: () => pick("b"),
   o: () => change({ chip: state.chip === `only:${column().label}` ? "" : `only:${column().label}` }),
   x: () => { change({ ...EMPTY, show: state.show, a: state.a, b: state.b, at: state.at, open: state.open,
     implicit: state.implicit, control: state.control, theme: state.theme, missing: state.missing }); seek(); },
@@ -102,6 +106,11 @@ const ACTIONS = {
   t: turnTheme,
   Enter: open, " ": open,
 };
+
+function pick(side) {
+  change({ [side]: column().label });
+  say(`${side.toUpperCase()} is ${column().label}. ${byId("verdict").textContent}`);
+}
 
 function open() {
   if (here() === undefined) return;

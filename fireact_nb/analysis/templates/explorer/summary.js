@@ -46,7 +46,7 @@ function showSummary(selected) {
   const caption = `Exact match, % [95% interval], ${plural(common.length, "question")}`
     + (rest ? `; ${rest.toLocaleString("en")} more below were not played by all of these agents` : "")
     // Questions picked by who was right are no sample of what the agents can do.
-    + (state.chip || state.hits ? ". Picked by outcome: these numbers tell about the pick" : "");
+    + (state.chip || state.hits ? ". Picked by outcome: this describes the pick" : "");
   byId("numbers").replaceChildren(make("caption", {}, caption),
     make("thead", {}, make("tr", {}, ["choice", "% right", "0 to 100", "of"].map(head => make("th", { scope: "col" }, head)))),
     make("tbody", {}, rows));
@@ -63,7 +63,7 @@ function buildSummary() {
       make("div", { className: "sides" }, choose("a", "A", labels, null), choose("b", "B", labels, null),
         table.columns.some(each => each.chooses) ? choose("implicit", "implicit", labels, "first that chooses") : null,
         repeats.length > 1 ? choose("control", "control", repeats.map(each => each.label), "most samples") : null),
-      make("table", { className: "square" }, make("tbody", {},
+      make("table", { className: "square" }, make("caption", { className: "unseen" }, "Questions that A and B got right"), make("tbody", {},
         make("tr", {}, make("td"), make("th", { scope: "col" }, "B right"), make("th", { scope: "col" }, "B wrong")),
         make("tr", {}, make("th", { scope: "row" }, "A right"), cell("both"), cell("a")),
         make("tr", {}, make("th", { scope: "row" }, "A wrong"), cell("b"), cell("none")))),
