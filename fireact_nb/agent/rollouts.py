@@ -132,9 +132,10 @@ def generate(
     trajectory is durable before it is used: a killed run called again finishes what is missing,
     asks nothing twice and gives the same result. A question whose model or tool still failed after
     the last try ends as "failed", with a warning, and is tried again by the next call; several such
-    in a row end the run. `max_usd` caps this call's spending: past it no new call is made and a
-    FireActError says how much is done (raise the cap and call again to go on). A model or a tool
-    that may cost money is asked only after a `yes`; without it, FireActError holds the forecast.
+    in a row end the run. `max_usd` caps what this call spends on the model (a search service counts
+    its searches itself): past it no new call is made and a FireActError says how much is done.
+    Raise the cap and call again to go on. A model or a tool that may cost money is asked only after
+    a `yes`; without it, FireActError holds the forecast.
     """
     settings, stop = settings or Settings(), Stop()
     check_cap(chat, max_usd)

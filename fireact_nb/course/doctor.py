@@ -17,6 +17,7 @@ import time
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any, Literal
@@ -27,6 +28,7 @@ from ..artifacts import DATA, ROOT, RUNS, shipped, stale_links
 from ..errors import FireActError
 from ..files import read_json, read_text, write_file
 from ..lab import open_lab
+from ..models.prices import newest_day
 from ..models.weights import quiet_libraries
 from ..study.grid import MAIN, tuned
 from ..study.runner import BARE_BATCH
@@ -242,6 +244,9 @@ def check_keys(environment: Mapping[str, str] = os.environ) -> Iterator[Finding]
     names = ("OPENAI_API_KEY", "SERPAPI_API_KEY", "HF_TOKEN")
     said = ", ".join(f"{name} {'is' if environment.get(name) else 'not'} set" for name in names)
     yield Finding("keys", "ok", f"{said}; none is needed")
+    day = newest_day()
+    age = (date.today() - day).days
+    yield Finding("prices", "ok", f"those of paid teachers were last read on {day}, {age} days ago")
     yield Finding("network", "ok", "not needed once everything is installed; not tested")
 
 

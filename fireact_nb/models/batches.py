@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ..agent.asking import call_key, estimate_tokens
 from ..agent.chat import Exhausted, Request, Stop
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
 MOST_REQUESTS, MOST_BYTES = 50_000, 190_000_000  # of one file; the service takes 200 MB
 POLL = 30.0  # seconds between two looks at a batch, at most
-_FILE, _PATH = "batch.jsonl", "/v1/chat/completions"
+_FILE = "batch.jsonl"
+_PATH: Final = "/v1/chat/completions"
 _ENDED = ("completed", "expired", "cancelled", "failed")
 _MARK = "fireact_nb"  # under this name a batch's metadata holds what the journal calls it
 

@@ -56,6 +56,12 @@ def find_price(model: str, endpoint: str, file: str | Path | None = None) -> Pri
     return None
 
 
+def newest_day() -> date:
+    """The day on which the last line of the package's table was read."""
+    entries = [entry for models in _read(TABLE).values() for entry in models.values()]
+    return max(entry["as_of"] for entry in entries)
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(read_text(path))

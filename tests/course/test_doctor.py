@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
+from datetime import date, timedelta
 from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
@@ -354,6 +356,13 @@ def test_keys_are_there_or_not() -> None:
     assert found.text == (
         "OPENAI_API_KEY not set, SERPAPI_API_KEY is set, HF_TOKEN not set; none is needed"
     )
+
+
+def test_prices_are_shown_with_their_age() -> None:
+    found = by_name(doctor.check_keys({}))["prices"]
+    days = re.search(r"(\d{4}-\d\d-\d\d), (\d+) days ago", found.text)
+    assert found.level == "ok" and days
+    assert date.fromisoformat(days[1]) + timedelta(int(days[2])) == date.today()
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1))
