@@ -172,7 +172,7 @@ class Desk:
             if self.journal is not None:
                 self.journal.write(keys[place], reply.to_dict(), "call")
             if reply.finish_reason == "out of tokens":
-                self.patience.failed(_out_of_tokens(self.chat, requests[place], reply))
+                self.patience.failed(out_of_tokens(self.chat, requests[place], reply))
             else:
                 self.patience.passed()
 
@@ -190,7 +190,8 @@ class Desk:
             future.set_result(reply)
 
 
-def _out_of_tokens(chat: Chat, request: Request, reply: Reply) -> Exhausted:
+def out_of_tokens(chat: Chat, request: Request, reply: Reply) -> Exhausted:
+    """The error for a reply that ran into its cap before its first word, and what to do."""
     thinking = f", {reply.reasoning_tokens} of them on thinking" if reply.reasoning_tokens else ""
     return Exhausted(
         f"{chat.name} spent its cap of {request.max_tokens} tokens{thinking}, before the first "

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from ..agent.asking import call_key, estimate_tokens
+from ..agent.asking import call_key, estimate_tokens, out_of_tokens
 from ..agent.chat import Exhausted, Request, Stop
 from ..agent.episode import Settings, play
 from ..agent.journal import Journal
@@ -72,9 +72,9 @@ def ask_in_batch(
     Then `generate` with the same arguments finds every reply there and asks what a batch that
     expired or failed in part left over. Interrupted or killed at any moment, the same call goes on:
     a batch that was sent is found again, not sent again. The first question is asked by itself, at
-    the full price, to learn which request fields the model refuses. Raises FireActError for a
-    method of several rounds, without a `yes` to what may cost money, past `max_usd`, and for a
-    service that refuses.
+    the full price, to learn which request fields the model refuses, and whether its cap leaves it
+    room for an answer. Raises FireActError if not, for a method of several rounds, without a `yes`
+    to what may cost money, past `max_usd`, and for a service that refuses.
     """
     if not prompt.one_turn:
         raise FireActError(
@@ -185,6 +185,8 @@ class _Counter:
         [reply] = self.chat.reply([request], stop=self.stop)
         self.journal.put(call_key(request, self.chat), reply.to_dict(), "call")
         self.usd += reply.usd
+        if reply.finish_reason == "out of tokens":  # as all the others would be
+            raise out_of_tokens(self.chat, request, reply)
 
     def send(self, part: dict[str, bytes]) -> str:
         """Send one file; returns the mark under which the journal holds it."""

@@ -219,6 +219,14 @@ def test_files_hold_no_more_than_the_service_takes(
         assert max(len(f) for n, f in service.files.items() if n.startswith("file")) <= 600
 
 
+def test_no_batch_is_sent_to_a_model_that_thinks_its_cap_away(tmp_path: Path) -> None:
+    with Batches() as service, Journal(tmp_path / "j") as journal:
+        service.thinks = 5000
+        with pytest.raises(FireActError, match="spent its cap of 100 tokens.*Raise max_tokens"):
+            ask(service, journal)
+        assert not service.batches and len(service.paid) == 1
+
+
 REFUSED: dict[str, tuple[Callable[..., Any], str]] = {
     "no yes": (lambda s, j: ask(s, j, yes=False), "may cost money, for double"),
     "dear": (lambda s, j: ask(s, j, max_usd=0.0005), "It was not sent: raise max_usd"),
