@@ -764,7 +764,8 @@ print(f"({study.costs_origin.label}; the cores were shared with other work)")
 # |---|---|---|
 # | numbers | float32 | bfloat16 from *compute capability* 8 on; below, as on a T4 (7.5), float16 |
 # | 4-bit weights | unpacked to float32 for each use | unpacked to that half precision |
-# | gradient checkpointing | off | on for QLoRA |
+# | gradient checkpointing | off | on |
+# | QLoRA's adapter, at play | merged | merged, or on 4 bits where that fills half the memory |
 # | paged optimiser | no | no |
 #
 # *Compute capability* is a GPU's version number. A T4 has no real bfloat16, even where software
@@ -774,7 +775,9 @@ print(f"({study.costs_origin.label}; the cores were shared with other work)")
 # are small, so our code does without.
 #
 # **We had no T4.** All numbers here come from CPUs. The GPU column says what the code does, not
-# what we measured. This is what it finds on your machine:
+# what we measured. On any GPU `python benchmarks/students.py` measures real models of 0.1 to 4
+# billion weights under a cap of 15 GiB, beside what we compute for them: **not run** so far. This
+# is what the code finds on your machine:
 
 # %%
 gpu = torch.cuda.is_available()
