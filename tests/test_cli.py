@@ -260,7 +260,7 @@ def test_a_train_folder_that_cannot_be_written_is_named(
 ) -> None:
     write_trajectories(tmp_path / "t.jsonl", [SOLVED])
     out = tmp_path / "t.jsonl" / "adapter"
-    said = fail(capsys, "train", tmp_path / "t.jsonl", "--model", tmp_path, "--out", out)
+    said = fail(capsys, "train", tmp_path / "t.jsonl", "--out", out)
     assert str(out) in said and "Choose a folder" in said
 
 

@@ -103,7 +103,7 @@ def memory_parts(
     }[recipe.kind]
     # What each layer keeps for the backward pass, in numbers a token: the inputs of two norms and
     # what they give, queries and what attention gives, keys and values, four of the inner layer.
-    layer = 4 * size.hidden + 2 * size.attention + 2 * size.repeated + 4 * size.inner
+    layer = 4.0 * size.hidden + 2 * size.attention + 2 * size.repeated + 4 * size.inner
     layer += 2 * size.hidden * (recipe.kind == "full")  # normed, for the norms' own gradients
     if recipe.dropout and recipe.kind != "full":  # what was dropped, and a byte of mask each
         layer += sum(i for i, _ in targets) / size.layers * (1 + 1 / each)

@@ -98,7 +98,12 @@ def _begin(
 ) -> Job:
     job = plan(model, trajectories, recipe)
     if progress:
-        print(forecast(job))
+        try:
+            print(forecast(job))
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            print("No forecast: the memory ran out in the step that was to be timed.")
         throw_dice(recipe)  # its dropout has thrown them: the training must not differ by it
     return job
 
