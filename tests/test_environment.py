@@ -33,6 +33,8 @@ HEAVY = {
     "openai",
     "matplotlib",
     "pandas",
+    "scipy",
+    "sklearn",
 }
 
 

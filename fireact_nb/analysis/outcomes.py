@@ -62,6 +62,7 @@ class Outcome:
     __pydantic_config__ = {"allow_inf_nan": False}
 
 
+QUESTION = "question"  # the one column more that a table may have: the question's text
 # Quotes before it count too, so that what is written comes back as it was.
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _TYPES: dict[str, str] = {f.name: str(f.type) for f in fields(Outcome)}
@@ -160,10 +161,15 @@ def read_outcomes(path: str | Path) -> list[Outcome]:
     Columns may stand in any order, more are ignored. A missing column or a value of the wrong type
     is a FireActError naming column and line (for Parquet: row).
     """
+    return [outcome for outcome, _ in read_rows(path)]
+
+
+def read_rows(path: str | Path) -> list[tuple[Outcome, str | None]]:
+    """As `read_outcomes`, each row with the text in its column "question", if there is one."""
     from pydantic import ValidationError
 
     rows = _csv_rows(path) if _suffix(path) == ".csv" else _parquet_rows(path)
-    outcomes = []
+    found = []
     for where, row in rows:
         # CSV knows no None, and a table written by hand has blanks behind its commas.
         answer = None if row["answer"] == "" else row["answer"]
@@ -175,8 +181,8 @@ def read_outcomes(path: str | Path) -> list[Outcome]:
             raise _wrong_cell(where, name, row[name]) from error
         if outcome.state not in STATES:
             raise _wrong_cell(where, "state", outcome.state)
-        outcomes.append(outcome)
-    return outcomes
+        found.append((outcome, row.get(QUESTION) or None))
+    return found
 
 
 @cache  # building it takes as long as reading a thousand rows
@@ -245,7 +251,8 @@ def _parquet_rows(path: str | Path) -> Iterator[tuple[str, dict[str, Any]]]:
             "make the file again."
         ) from error
     _check_columns(path, table.column_names)
-    for number, row in enumerate(table.select(list(_TYPES)).to_pylist(), 1):
+    extra = [QUESTION] if QUESTION in table.column_names else []
+    for number, row in enumerate(table.select([*_TYPES, *extra]).to_pylist(), 1):
         yield f"{path}, row {number}", row
 
 

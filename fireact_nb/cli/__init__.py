@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import FireActError
-from . import exploring, pipeline, upkeep
+from . import exploring, pipeline, selecting, upkeep
 
 _EPILOG = """examples:
   fireact-nb run                          execute the whole series, offline
@@ -21,6 +21,7 @@ _EPILOG = """examples:
   fireact-nb evaluate --adapter runs/student-react --out runs/outcomes.csv
   fireact-nb explore runs/outcomes.csv    who got what right, as a page to look through
   fireact-nb serve data/models/student --adapter runs/student-react
+  fireact-nb select runs/outcomes.csv     what choosing among its agents could gain
   fireact-nb pretrain student             the tiny student from nothing (resumable)
   fireact-nb study                        every experiment of the paper in the tiny world
   fireact-nb doctor                       is this machine ready for a workshop?
@@ -36,6 +37,8 @@ COMMANDS = {
     "evaluate": (pipeline.add_evaluate, pipeline.evaluate),
     "explore": (exploring.add_explore, exploring.explore),
     "serve": (pipeline.add_serve, pipeline.serve),
+    "outcomes": (selecting.add_outcomes, selecting.outcomes),
+    "select": (selecting.add_select, selecting.select),
     "study": (upkeep.add_study, upkeep.study),
     "artifacts": (upkeep.add_artifacts, upkeep.artifacts),
     "doctor": (upkeep.add_doctor, upkeep.doctor),

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from itertools import combinations
-from statistics import fmean
+import math
+from dataclasses import replace
+from itertools import combinations, product
+from statistics import fmean, stdev
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rows import mark
+from rows import TRAJECTORY, drawn, mark
 
+from fireact_nb.agent.trajectory import Step
 from fireact_nb.analysis.outcomes import Outcome
 from fireact_nb.analysis.selection import (
     best_fixed,
+    corrected_oracle,
+    implicit_choice,
+    implicit_method,
     oracle_beyond_samples,
     oracle_choice,
     pass_at_k,
     random_choice,
+    same_temperature,
 )
 from fireact_nb.analysis.statistics import Interval, wilson
 from fireact_nb.errors import FireActError
@@ -138,7 +145,7 @@ def test_an_oracle_of_one_agent_several_times_is_that_agent(marks, copies):
 @given(GRID)
 def test_the_oracle_of_some_agents_is_pass_at_k_of_the_same_rows(grid):
     pool = {f"agent {n}": answers(marks) for n, marks in enumerate(grid)}
-    rows = [row for rows in pool.values() for row in rows]
+    rows = [replace(row, sample=n) for n, rows in enumerate(pool.values()) for row in rows]
     assert pass_at_k(rows, len(grid)).value == pytest.approx(oracle_choice(pool).value)
     assert pass_at_k(rows, 1).value == pytest.approx(random_choice(pool).value)
 
@@ -155,6 +162,130 @@ def test_pass_at_k_is_brute_force_and_grows_with_k(rows):
     assert all(a <= b + 1e-12 for a, b in zip(rates, rates[1:], strict=False))
 
 
+# -- several seeds and samples ------------------------------------------------------------------
+
+
+def test_the_best_is_chosen_on_dev_and_measured_on_test():
+    test = {"a": answers("110"), "b": answers("001")}
+    dev = {"a": answers("0000"), "b": answers("0100")}
+    assert best_fixed(test) == ("a", wilson(2, 3))
+    assert best_fixed(test, dev) == ("b", wilson(1, 3))
+    with pytest.raises(FireActError, match="agents are a, b, those on dev a. Give the same"):
+        best_fixed(test, {"a": dev["a"]})
+
+
+def test_seeds_are_paired_and_an_agent_of_one_stands_beside_each():
+    two = answers("1100", seed=1) + answers("0000", seed=2)
+    pool = {"a": two, "b": answers("0110", seed=7)}
+    assert oracle_choice(pool).value == pytest.approx((3 / 4 + 2 / 4) / 2)
+    assert random_choice(pool).value == pytest.approx((1 / 4 + 1 / 2) / 2)
+    name, score = best_fixed(pool)
+    assert (name, score.value) == ("b", 0.5)
+    # One seed right everywhere and one nowhere: the interval must not forget that seeds differ.
+    apart = {"a": answers("1" * 50, seed=1) + answers("0" * 50, seed=2)}
+    assert best_fixed(apart)[1].high - best_fixed(apart)[1].low > 0.9
+
+
+def test_samples_make_the_oracle_what_one_try_of_each_expects():
+    pool = {"a": tries("10"), "b": tries("10")}  # right in every second try, alone
+    assert oracle_choice(pool).value == 0.75
+    chances = {"a": [0.9, 0.2, 0.0], "b": [0.3, 0.2, 0.5]}
+    found = [oracle_choice(drawn(chances, samples=3, draw=n)).value for n in range(300)]
+    truth = fmean(1 - (1 - a) * (1 - b) for a, b in zip(*chances.values(), strict=True))
+    assert abs(fmean(found) - truth) < 4 * stdev(found) / math.sqrt(len(found))
+
+
+def informed(chances, seen):
+    """By listing every draw: the score of whoever picks by `seen` samples and asks once more."""
+    total = 0.0
+    for counts in product(range(seen + 1), repeat=len(chances)):
+        likely = math.prod(
+            math.comb(seen, c) * p**c * (1 - p) ** (seen - c)
+            for c, p in zip(counts, chances, strict=True)
+        )
+        tied = [p for c, p in zip(counts, chances, strict=True) if c == max(counts)]
+        total += likely * fmean(tied)
+    return total
+
+
+def test_the_corrected_oracle_is_unbiased_on_agents_of_known_chances():
+    """Against the exact score of a selector that saw n - 1 samples, within Monte Carlo error."""
+    chances = {"a": [0.9, 0.5, 0.2, 0.0], "b": [0.3, 0.5, 0.6, 0.1], "c": [0.1, 0.5, 0.4, 0.0]}
+    by_question = list(zip(*chances.values(), strict=True))
+    best = fmean(map(max, by_question))
+    for n in (2, 4):
+        found = [corrected_oracle(drawn(chances, samples=n, draw=d)).value for d in range(400)]
+        truth = fmean(informed(row, n - 1) for row in by_question)
+        assert abs(fmean(found) - truth) < 4 * stdev(found) / math.sqrt(len(found))
+        assert truth < best  # and the plain oracle is far above
+    assert fmean(1 - math.prod(1 - p for p in row) for row in by_question) > best + 0.1
+
+
+def test_the_corrected_oracle_sees_through_agents_that_guess_and_keeps_those_that_know():
+    guess = {name: [0.5] * 200 for name in "abc"}
+    lucky = oracle_choice(drawn(guess, samples=4))
+    assert lucky.low > 0.83 and corrected_oracle(drawn(guess, samples=4)).high < 0.56
+    know = {"a": [1.0, 0.0] * 100, "b": [0.0, 1.0] * 100}
+    assert corrected_oracle(drawn(know, samples=2)) == Interval(1, 1, 1)
+    with pytest.raises(FireActError, match="two samples or more"):
+        corrected_oracle(drawn(know))
+    with pytest.raises(FireActError, match="two samples or more"):
+        corrected_oracle(drawn(know, samples=2) | {"a": drawn(know, samples=3)["a"]})
+
+
+def test_a_control_has_one_temperature():
+    samples = tries("111", "100", "000", "000")
+    assert not same_temperature(POOL, samples)
+    hot = {name: [replace(o, temperature=0.6) for o in rows] for name, rows in POOL.items()}
+    assert same_temperature(hot, samples)
+    mixed = [replace(samples[0], temperature=0.0), *samples[1:]]
+    with pytest.raises(FireActError, match=r"temperatures \[0.0, 0.6\]"):
+        pass_at_k(mixed, 2)
+
+
+# -- implicit choice ----------------------------------------------------------------------------
+
+SEARCH = Step("Thought: t\nAction: search[a]", "b")
+FINISH = Step("Thought: u\nAction: finish[black cat]")
+REFLECT = Step(
+    "Thought: No answer after 5 rounds. Let me reflect and go on.\nAction: search[c]", "d"
+)
+RELEASED = Step("Thought: I haven't solved it, let me do a reflection.\nAction: search[c]", "d")
+
+
+@pytest.mark.parametrize(
+    ("steps", "method"),
+    [
+        ((FINISH,), "cot"),
+        ((SEARCH, FINISH), "react"),
+        ((SEARCH,), "react"),  # cut short: it did search
+        ((Step("I am lost."),), "cot"),
+        ((SEARCH, REFLECT, FINISH), "reflexion"),
+        ((SEARCH, RELEASED, FINISH), "reflexion"),
+        ((Step("Thought: to reflect is human\nAction: search[a]", "b"), FINISH), "react"),
+    ],
+)
+def test_the_method_is_read_off_the_episode(steps, method):
+    assert implicit_method(replace(TRAJECTORY, steps=steps)) == method
+
+
+def test_implicit_choice_counts_methods_and_their_hits():
+    episodes = [
+        replace(TRAJECTORY, question_id=f"q{n}", steps=steps, correct=correct)
+        for n, (steps, correct) in enumerate(
+            [((FINISH,), True), ((FINISH,), False), ((SEARCH, FINISH), True), ((SEARCH,), False)]
+        )
+    ]
+    implicit = implicit_choice(episodes)
+    assert implicit.shares == {"cot": 0.5, "react": 0.5}
+    assert implicit.chosen == {"q0": "cot", "q1": "cot", "q2": "react", "q3": "react"}
+    assert implicit.scores["cot"] == wilson(1, 2)
+    with pytest.raises(FireActError, match="no episodes"):
+        implicit_choice([])
+    with pytest.raises(FireActError, match="never scored"):
+        implicit_choice([TRAJECTORY])
+
+
 # -- mistakes -----------------------------------------------------------------------------------
 
 
@@ -167,7 +298,18 @@ def test_pass_at_k_is_brute_force_and_grows_with_k(rows):
         ({"a": answers("10"), "b": []}, "pool is empty"),
         (
             {"a": answers("10"), "b": answers("10") + answers("1", seed=1)},
-            "3 outcomes for 2 questions.*one seed, sample and condition",
+            "b has 2 seeds, and some lack questions.*Finish the missing",
+        ),
+        (
+            {"a": answers("10"), "b": answers("10") + answers("1", condition="none 0.5")},
+            "b has 3 outcomes for 2 questions.*is there twice.*one condition",
+        ),
+        (
+            {
+                "a": answers("10", seed=1) + answers("10", seed=2),
+                "b": answers("10", seed=1) + answers("10", seed=3),
+            },
+            r"b has the seeds \[1, 3\] and another agent \[1, 2\]",
         ),
         ({"a": answers("101"), "b": answers("10")}, "b has 2 questions and another agent 3"),
         (
