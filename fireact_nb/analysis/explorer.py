@@ -145,14 +145,15 @@ def _rows(columns: Mapping[str, list[Outcome]], by_id: Mapping[str, Trajectory])
 
 
 def _column(label: str, first: Outcome) -> dict[str, Any]:
-    methods = {part.split(" ")[1 % len(part.split(" "))] for part in first.method_mix.split("+")}
+    # "hotpotqa react+hotpotqa cot", or "react+cot" where there is one task.
+    words = [part.split(" ") for part in first.method_mix.split("+")]
     return {
         "label": label,
         "model": first.model,
         "mix": first.method_mix,
         "provenance": first.provenance,
-        # Trained on several methods, or playing freely: it chooses by itself.
-        "chooses": len(methods) > 1 or "/fireact/" in first.trajectory_id,
+        # Trained on several methods, it chooses one by itself.
+        "chooses": len({part[1 % len(part)] for part in words}) > 1,
     }
 
 

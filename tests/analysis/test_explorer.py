@@ -69,6 +69,21 @@ def test_a_column_is_an_agent_under_one_condition_temperature_and_seed():
 
 
 @pytest.mark.parametrize(
+    ("mix", "chooses"),
+    [
+        ("react", False),
+        ("react+cot", True),
+        ("hotpotqa react+mmlu react", False),
+        ("hotpotqa react+hotpotqa cot", True),
+        ("", False),
+    ],
+)
+def test_an_agent_trained_on_several_methods_chooses_by_itself(mix, chooses):
+    page = explorer_page([replace(OUTCOME, method_mix=mix)])
+    assert table_of(page)["columns"][0]["chooses"] is chooses
+
+
+@pytest.mark.parametrize(
     ("rows", "trajectories", "message"),
     [
         ([OUTCOME, OUTCOME], [], "q1.*twice"),
