@@ -21,6 +21,7 @@ from importlib.metadata import PackageNotFoundError, version
 QUESTION = "Who directed Northern Vomel?"
 SETTINGS = {"temperature": 0, "max_tokens": 24}
 KEY = "none"  # this machine's server asks for no key, but clients want one
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # else it looks for prices in the network
 
 
 def plain(url: str) -> tuple[str, str]:
@@ -83,7 +84,7 @@ def dspy(url: str, model: str) -> Iterable[str]:
     import dspy
 
     lm = dspy.LM(f"openai/{model}", api_base=url, api_key=KEY, cache=False, **SETTINGS)
-    yield lm(messages=[{"role": "user", "content": QUESTION}])[0]
+    yield lm(QUESTION)[0]
 
 
 def inspect(url: str, model: str) -> Iterable[str]:

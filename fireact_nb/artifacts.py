@@ -20,9 +20,19 @@ from .hub import NAME, split_name
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "data"
+DRIVE = Path("/content/drive/MyDrive")  # where Colab mounts what outlives a disconnect
+
+
+def find_runs(drive: Path = DRIVE) -> Path:
+    """Where the learner's results go: FIREACT_RUNS, else a mounted Drive, else the checkout."""
+    if given := os.environ.get("FIREACT_RUNS"):
+        return Path(given).absolute()
+    return drive / "fireact-runs" if drive.is_dir() else ROOT / "runs"
+
+
 # What the learner makes; never committed. The one place that says where: commands, kernels and the
 # study all write here. Absolute, for a notebook's kernel stands in another folder than its command.
-RUNS = Path(os.environ.get("FIREACT_RUNS") or ROOT / "runs").absolute()
+RUNS = find_runs()
 
 
 @dataclass(frozen=True)

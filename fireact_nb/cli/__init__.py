@@ -11,13 +11,14 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import FireActError
-from . import exploring, pipeline, selecting, upkeep
+from . import exploring, exporting, pipeline, selecting, upkeep
 
 _EPILOG = """examples:
   fireact-nb run                          execute the whole series, offline
   fireact-nb run 00 -p seed 1             one notebook with another seed
   fireact-nb generate --method react --split train --count 200 --out runs/react.jsonl
   fireact-nb train runs/react.jsonl --out runs/student-react
+  fireact-nb export trl runs/react.jsonl --out runs/for-trl
   fireact-nb evaluate --adapter runs/student-react --out runs/outcomes.csv
   fireact-nb explore runs/outcomes.csv    who got what right, as a page to look through
   fireact-nb serve data/models/student --adapter runs/student-react
@@ -34,11 +35,13 @@ COMMANDS = {
     "pretrain": (pipeline.add_pretrain, pipeline.pretrain),
     "generate": (pipeline.add_generate, pipeline.generate),
     "train": (pipeline.add_train, pipeline.train),
+    "export": (exporting.add_export, exporting.export),
     "evaluate": (pipeline.add_evaluate, pipeline.evaluate),
     "explore": (exploring.add_explore, exploring.explore),
     "serve": (pipeline.add_serve, pipeline.serve),
     "outcomes": (selecting.add_outcomes, selecting.outcomes),
     "select": (selecting.add_select, selecting.select),
+    "badges": (upkeep.add_badges, upkeep.badges),
     "study": (upkeep.add_study, upkeep.study),
     "artifacts": (upkeep.add_artifacts, upkeep.artifacts),
     "doctor": (upkeep.add_doctor, upkeep.doctor),

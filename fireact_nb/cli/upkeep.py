@@ -74,6 +74,23 @@ def build(options: argparse.Namespace) -> None:
         print(run.notebook)
 
 
+def add_badges(commands: Any) -> None:
+    command = commands.add_parser(
+        "badges", help="set the repository's address in every notebook's first cell and Colab link"
+    )
+    command.add_argument(
+        "--repo", type=given, required=True, metavar="OWNER/NAME", help="on GitHub"
+    )
+
+
+def badges(options: argparse.Namespace) -> None:
+    from ..course.badges import set_repository
+
+    written = set_repository(options.repo)
+    print(f"https://github.com/{options.repo} stands in {len(written)} files. Install again to")
+    print("renew what pip knows of it: python -m pip install --no-deps -e .")
+
+
 def add_study(commands: Any) -> None:
     command = commands.add_parser("study", help="the whole grid of experiments; resumable, hours")
     command.add_argument("--workers", type=positive, default=2, help="processes (%(default)s)")

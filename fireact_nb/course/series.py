@@ -47,15 +47,19 @@ def sources() -> list[Path]:
     return sorted(SOURCES.glob("[0-9][0-9]_*.py"))
 
 
-def read_source(path: Path, solved: bool = False) -> Any:
+def read_source(path: Path, solved: bool = False, address: str = "") -> Any:
     """A percent script as a notebook without outputs, with settled cell ids and metadata.
 
-    With `solved` each exercise's stub gives way to the solution that is folded in below it.
+    With `solved` each exercise's stub gives way to the solution that is folded in below it. A link
+    to Colab stands under the title; `address` is the repository's (default: the project's).
     """
     import jupytext
 
-    text = path.read_text(encoding="utf-8").replace("@REPOSITORY@", repository())
+    address = address or repository()
+    text = path.read_text(encoding="utf-8").replace("@REPOSITORY@", address)
     notebook = jupytext.reads(text, fmt="py:percent")
+    title, _, rest = notebook.cells[0].source.partition("\n")
+    notebook.cells[0].source = f"{title}\n\n{_badge(address, path.stem)}\n{rest}"
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
@@ -67,6 +71,15 @@ def read_source(path: Path, solved: bool = False) -> Any:
             if "exercise" in cell.metadata.get("tags", []):
                 cell["source"] = _solve(cell.source, notebook.cells[place + 1 :], path)
     return notebook
+
+
+def _badge(address: str, stem: str) -> str:
+    """A link of words, not a picture: the pages need no network."""
+    place = address.removeprefix("https://github.com/")
+    return (
+        "[▷ Open in Colab](https://colab.research.google.com/github/"
+        f"{place}/blob/main/notebooks/{stem}.ipynb)"
+    )
 
 
 def _solve(stub: str, below: Sequence[Any], path: Path) -> str:

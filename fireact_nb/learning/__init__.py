@@ -1,6 +1,6 @@
 """Trajectories in, an adapter out. Does not know how the result is measured."""
 
-from .formats import export_alpaca, export_chat, export_sharegpt
+from .formats import export_alpaca, export_chat, export_sharegpt, export_tool_calls
 from .masking import encode
 from .memory import measure_memory
 from .mixing import check_leaks, mix, share_out
@@ -10,6 +10,6 @@ from .training import fine_tune
 
 __all__ = [
     "Recipe", "check_leaks", "encode", "export_alpaca", "export_chat", "export_sharegpt",
-    "fine_tune", "forecast_training", "measure_memory", "mix", "prepare", "recipe_for",
-    "share_out",
+    "export_tool_calls", "fine_tune", "forecast_training", "measure_memory", "mix", "prepare",
+    "recipe_for", "share_out",
 ]  # fmt: skip

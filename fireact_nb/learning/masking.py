@@ -12,6 +12,7 @@ from itertools import groupby
 from os.path import commonprefix
 from typing import TYPE_CHECKING, Any
 
+from ..agent.native import TOOLS, render_native
 from ..agent.trajectory import Trajectory, render_messages
 from ..errors import FireActError
 from ..models.presets import DEFAULT
@@ -49,11 +50,15 @@ def encode(
     tokenizer: PreTrainedTokenizerBase,
     mask: str = "agent",
     max_length: int = 1024,
+    tools: bool = False,
 ) -> Example:
-    """The unified conversation as tokens with the loss mask; raises as `encode_messages` does."""
-    return encode_messages(
-        render_messages(trajectory), tokenizer, mask, max_length, name=trajectory.id
-    )
+    """The unified conversation as tokens with the loss mask; raises as `encode_messages` does.
+
+    tools: in native tool calls, which the chat template must know.
+    """
+    messages = render_native(trajectory) if tools else render_messages(trajectory)
+    known = TOOLS if tools else None
+    return encode_messages(messages, tokenizer, mask, max_length, known, name=trajectory.id)
 
 
 def encode_messages(

@@ -32,7 +32,9 @@ def measure_memory(
     recipe = recipe or Recipe()
     network, tokenizer = prepare(model, recipe)
     network.train()
-    examples = [encode(t, tokenizer, recipe.mask, recipe.max_length) for t in trajectories]
+    examples = [
+        encode(t, tokenizer, recipe.mask, recipe.max_length, recipe.tools) for t in trajectories
+    ]
     batch = make_collator(tokenizer)(features(examples)).to(network.device)  # (rows, tokens)
     parameters = list(network.parameters())
     kept = {t.untyped_storage().data_ptr() for t in (*parameters, *network.buffers())}

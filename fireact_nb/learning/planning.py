@@ -90,7 +90,9 @@ def encode_all(
     examples: list[Example] = []
     for trajectory in trajectories:
         try:
-            examples.append(encode(trajectory, tokenizer, recipe.mask, recipe.max_length))
+            examples.append(
+                encode(trajectory, tokenizer, recipe.mask, recipe.max_length, recipe.tools)
+            )
         except TooLong as error:
             last = error
     left_out = len(trajectories) - len(examples)

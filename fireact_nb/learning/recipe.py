@@ -24,6 +24,7 @@ class Recipe:
     batch_size: conversations a step of the optimizer sees; how many of them are computed at once is
     found from the memory.
     targets: names of the matrices that get an adapter; all but the head's if none is named.
+    tools: the conversations are native tool calls, to be played by `models.native.ToolChat`.
     mask: which tokens carry loss. "agent" is Thought, Action and end of turn (the default);
     "all turns" adds the observations; "off" adds the question too.
     """
@@ -39,14 +40,15 @@ class Recipe:
     max_length: int = 1024
     seed: int = 0
     targets: tuple[str, ...] = ()
+    tools: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "targets", tuple(self.targets))  # a list where it was JSON
 
     def to_dict(self) -> dict[str, Any]:
-        """As it stands in recipe.json and in keys: `targets` only where some are named."""
+        """As it stands in recipe.json and in keys: without `targets` and `tools` where none are."""
         row = {_NAMES_IN_FILES.get(name, name): value for name, value in asdict(self).items()}
-        return {k: v for k, v in row.items() if k != "targets" or v}
+        return {k: v for k, v in row.items() if k not in ("targets", "tools") or v}
 
     @classmethod
     def from_dict(cls, row: Mapping[str, Any]) -> Recipe:
@@ -78,6 +80,7 @@ PAPER_SOURCES: Mapping[str, str] = {
     "max_length": "released script; it cuts longer conversations, which are left out here",
     "mask": "ours: the script's loss covers the observations too",
     "seed": "ours",
+    "tools": "paper: the text form",
 }
 BIG = 50_000_000  # weights; from here on a model is no tiny one
 

@@ -30,7 +30,7 @@ from subprocess import run
 
 if "google.colab" in sys.modules and not find_spec("fireact_nb"):
     run("git clone --depth 1 @REPOSITORY@ fireact || git -C fireact pull", shell=True)
-    run([sys.executable, "-m", *"pip install -q -e fireact torchao>=0.16".split()], check=True)
+    run([sys.executable, "fireact/fireact_nb/course/colab.py"], check=True)
     sys.path.insert(0, "fireact")
 if not find_spec("fireact_nb"):
     sys.exit("FireAct is not here. Type: git clone @REPOSITORY@ fireact, then: make -C fireact lab")

@@ -27,7 +27,7 @@ from subprocess import run
 
 if "google.colab" in sys.modules and not find_spec("fireact_nb"):
     run("git clone --depth 1 @REPOSITORY@ fireact || git -C fireact pull", shell=True)
-    run([sys.executable, "-m", *"pip install -q -e fireact torchao>=0.16".split()], check=True)
+    run([sys.executable, "fireact/fireact_nb/course/colab.py"], check=True)
     sys.path.insert(0, "fireact")
 if not find_spec("fireact_nb"):
     sys.exit("FireAct is not here. Type: git clone @REPOSITORY@ fireact, then: make -C fireact lab")
@@ -288,6 +288,30 @@ for label, group in (("CoT", [unify(t) for t in cot]), ("ReAct", react), ("Refle
 # So training on Alpaca files means training on **observations**: the student learns to foresee what
 # the tool will say. The authors' own training put loss on observations, too. Section 5 shows the
 # difference token by token.
+#
+# ### The same in native tool calls
+#
+# Newer models know *tools* by themselves. Their chat templates have a place for the list of tools,
+# for a *tool call*, and for its result, which has a role of its own. The same trajectory fits in
+# there. **Find the Thought, the Action and the Observation below** before you read on.
+
+# %%
+from fireact_nb.agent.native import TOOLS, canonical, parse_native, render_native
+
+print("tools:", *(tool["function"]["name"] for tool in TOOLS))
+for message in render_native(short):
+    calls = [call["function"] for call in message.get("tool_calls", [])]
+    print(f"{message['role']:>9} | {message['content']} {json.dumps(calls) if calls else ''}")
+there = [t for t in everything if t.state == "finished" and t.method != "cot"]
+back = [parse_native(render_native(t)).steps == canonical(t).steps for t in there]
+print(f"{len(back):,} finished trajectories there and back: {back.count(False)} differ")
+
+# %% [markdown]
+# The Thought is the message's content, the Action is a call with a named argument, and the
+# Observation has the role `tool`. Even the answer is a call, of `finish`. So both forms say the
+# same, and `fireact-nb export openai --tools` writes the second. Which one should you train? The
+# one in which your student will play. Our tiny students know only the first: their template has no
+# place for tools. We stay with it, for any model can be taught it.
 #
 # ### Exercise 03.2 · Another ShareGPT
 #

@@ -25,7 +25,7 @@ from subprocess import run
 
 if "google.colab" in sys.modules and not find_spec("fireact_nb"):
     run("git clone --depth 1 @REPOSITORY@ fireact || git -C fireact pull", shell=True)
-    run([sys.executable, "-m", *"pip install -q -e fireact torchao>=0.16".split()], check=True)
+    run([sys.executable, "fireact/fireact_nb/course/colab.py"], check=True)
     sys.path.insert(0, "fireact")
 if not find_spec("fireact_nb"):
     sys.exit("FireAct is not here. Type: git clone @REPOSITORY@ fireact, then: make -C fireact lab")
@@ -207,7 +207,7 @@ print(forecast_training(lab.student, train, recipe))
 # %% [markdown]
 # The forecast timed one step on this machine. If it says hours, take fewer trajectories or a
 # smaller model before you start. A training that is cut off goes on from its last checkpoint when
-# the cell runs again. On Colab, put `FIREACT_RUNS` on your Drive to keep it after a disconnect.
+# the cell runs again. On Colab, mount your Drive first, and it outlives a disconnect.
 
 # %%
 from fireact_nb.learning import fine_tune
