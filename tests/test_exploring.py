@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import json
+import re
+import zlib
 from pathlib import Path
 
 import pytest
@@ -21,6 +25,17 @@ def test_a_page_is_written_from_tables_and_trajectories(tmp_path: Path, capsys) 
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "<title>o.csv</title>" in page and 'id="chunk0"' in page
     assert "page.html in a browser" in capsys.readouterr().out
+
+
+def test_trajectories_alone_are_enough_and_bring_their_questions(tmp_path: Path) -> None:
+    scored = TRAJECTORY.from_dict({**TRAJECTORY.to_dict(), "gold": "The Cat"})
+    write_trajectories(tmp_path / "t.jsonl", [scored])
+    page = tmp_path / "page.html"
+    assert cli.main(["explore", f"Ann={tmp_path / 't.jsonl'}", "--out", str(page)]) == 0
+    packed = re.search(r'id="table">([^<]*)<', page.read_text(encoding="utf-8"))[1]
+    table = json.loads(zlib.decompress(base64.b64decode(packed)))
+    assert table["columns"][0]["label"] == "Ann" and table["chunks"] == [0]
+    assert (table["questions"]["text"], table["questions"]["gold"]) == (["Who?"], ["The Cat"])
 
 
 @pytest.mark.parametrize(

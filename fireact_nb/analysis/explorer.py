@@ -14,7 +14,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import re
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from ..errors import FireActError
 from ..files import write_file
 from .markup import render, visible
 from .outcomes import Outcome
+from .selection import implicit_method
 from .viewer import describe_step
 
 # Joined in this order: each may use what stands before it.
@@ -35,8 +35,6 @@ _SCRIPTS = (
     "panel.js", "start.js",
 )  # fmt: skip
 _CHUNK = 400_000  # characters of trajectories that one click unpacks: some milliseconds
-# All cues that open a reflection, ours and the released script's, say one of these.
-_REFLECTS = re.compile(r"haven't solved the task|let me (?:do a )?reflect", re.IGNORECASE)
 _METHODS = ("cot", "react", "reflexion")
 
 
@@ -152,8 +150,8 @@ def _column(label: str, first: Outcome) -> dict[str, Any]:
         "model": first.model,
         "mix": first.method_mix,
         "provenance": first.provenance,
-        # Trained on several methods, it chooses one by itself.
-        "chooses": len({part[1 % len(part)] for part in words}) > 1,
+        # Trained on several methods, it chooses one by itself; so do the authors' agents.
+        "chooses": len({part[1 % len(part)] for part in words}) > 1 or words == [["fireact"]],
     }
 
 
@@ -168,7 +166,7 @@ def _questions(rows: Sequence[_Row], known: Mapping[str, Question]) -> dict[str,
     texts = [
         q.question if q else told[n].question if n in told else "" for n, q in enumerate(asked)
     ]
-    golds = [q.answer if q else told[n].gold if n in told else "" for n, q in enumerate(asked)]
+    golds = [(q and q.answer) or (told[n].gold if n in told else "") for n, q in enumerate(asked)]
     outcomes = [first[n] for n in range(len(first))]
     return {
         "id": [o.question_id for o in outcomes],
@@ -202,11 +200,10 @@ def _cells(rows: Sequence[_Row]) -> dict[str, list[Any]]:
 
 
 def _method(row: _Row) -> str:
-    """What the agent did, read off its episode; a reflection is seen in a trajectory alone."""
-    if row.outcome.rounds <= 1 and row.outcome.searches == 0:
-        return "cot"
-    steps = row.trajectory.steps if row.trajectory else ()
-    return "reflexion" if any(_REFLECTS.search(step.text) for step in steps) else "react"
+    """What the agent did; a reflection is seen in a trajectory alone."""
+    if row.trajectory:
+        return implicit_method(row.trajectory)
+    return "cot" if row.outcome.rounds <= 1 and row.outcome.searches == 0 else "react"
 
 
 def _chunk_starts(rows: Sequence[_Row]) -> list[int]:

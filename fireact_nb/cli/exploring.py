@@ -19,11 +19,13 @@ def add_explore(commands: Any) -> None:
         "got which question right, slices, what choosing could reach, every trajectory.",
     )  # fmt: skip
     command.add_argument(
-        "outcomes", nargs="+", type=place, metavar="OUTCOMES", help=".csv, .csv.gz or .parquet"
-    )
+        "outcomes", nargs="+", type=given, metavar="OUTCOMES",
+        help="CSV, Parquet, our journals and trajectories, the authors' episodes, inspect_ai logs, "
+        "lm-eval samples; NAME=FILE calls the agent of a file by that name",
+    )  # fmt: skip
     command.add_argument(
         "--trajectories", nargs="+", type=place, default=[], metavar="FILE",
-        help="JSON lines that these outcomes were made from",
+        help="JSON lines that a table's outcomes were made from",
     )  # fmt: skip
     command.add_argument(
         "--out", type=place, default=RUNS / "explorer.html", help="page (%(default)s)"
@@ -34,18 +36,22 @@ def add_explore(commands: Any) -> None:
 def explore(options: argparse.Namespace) -> None:
     from ..agent.trajectory import read_trajectories
     from ..analysis.explorer import write_explorer
-    from ..analysis.outcomes import read_outcomes
+    from ..analysis.table import open_tables
 
-    for path in (*options.outcomes, *options.trajectories):
+    paths = [place(given.partition("=")[2] or given) for given in options.outcomes]
+    for path in (*paths, *options.trajectories):
         check_in(path)
     check_out(options.out)
-    outcomes = [o for path in options.outcomes for o in read_outcomes(path)]
+    table = open_tables(options.outcomes)
     trajectories = [t for path in options.trajectories for t in read_trajectories(path)]
-    title = options.title or ", ".join(path.name for path in options.outcomes)
-    asked = {(o.task, o.split) for o in outcomes}
-    write_explorer(options.out, outcomes, trajectories, shipped_questions(asked), title)
+    trajectories += table.trajectories.values()
+    # What the tables say of a question is all there is of those that are not the tiny world's.
+    questions = [Question(known, text, "", "", "") for known, text in table.texts.items()]
+    questions += shipped_questions((o.task, o.split) for o in table.outcomes)
+    title = options.title or ", ".join(path.name for path in paths)
+    write_explorer(options.out, table.outcomes, trajectories, questions, title)
     size = options.out.stat().st_size / 1e6
-    print(f"{len(outcomes):,} outcomes, {len(trajectories):,} trajectories, {size:.1f} MB")
+    print(f"{len(table.outcomes):,} outcomes, {len(trajectories):,} trajectories, {size:.1f} MB")
     print(f"Open {options.out} in a browser.")
 
 

@@ -31,6 +31,7 @@ from fireact_nb.analysis.selection import (
     pass_at_k,
     random_choice,
 )
+from fireact_nb.analysis.significance import mcnemar
 from fireact_nb.analysis.statistics import accuracy, paired_difference
 from fireact_nb.errors import FireActError
 
@@ -75,6 +76,7 @@ def test_a_column_is_an_agent_under_one_condition_temperature_and_seed():
         ("react+cot", True),
         ("hotpotqa react+mmlu react", False),
         ("hotpotqa react+hotpotqa cot", True),
+        ("fireact", True),
         ("", False),
     ],
 )
@@ -257,8 +259,7 @@ def _check_pair(browser, state, rows, columns) -> None:
         only_a,
         only_b,
     ]
-    n = only_a + only_b
-    exact = min(1.0, 2 * sum(comb(n, i) for i in range(min(only_a, only_b) + 1)) / 2**n)
+    exact = mcnemar([x for x, _ in pairs], [y for _, y in pairs]).p
     told = browser.eval("({...byId('verdict').dataset})")
     assert float(told["p"]) == pytest.approx(exact, rel=1e-9), state
     shown = {name: float(told[name]) for name in ("value", "low", "high", "n")}
