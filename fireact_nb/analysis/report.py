@@ -149,10 +149,11 @@ def _compare(pool: Pool, best: str) -> tuple[Comparison, ...]:
 def render(analysis: Analysis) -> str:
     """The analysis as lines of text, for a terminal."""
     a = analysis
-    wide = max(24, *(len(p.name) for p in a.agents)) + 2
+    wide = max([24, *(len(p.name) for p in a.agents)]) + 4
     lines = [f"{a.questions} questions, {len(a.agents)} agents; 95% intervals", ""]
-    lines += ["agent".ljust(wide) + "right".ljust(24) + "cost a question"]
-    lines += [f"{p.name:<{wide}}{p.score!s:<24}{p.cost:,.1f}" for p in a.agents]
+    priced = any(p.cost for p in a.agents)  # a file that tells no tokens tells nothing of cost
+    lines += ["agent".ljust(wide) + "right".ljust(24) + "cost a question" * priced]
+    lines += [f"{p.name:<{wide}}{p.score!s:<24}" + f"{p.cost:,.1f}" * priced for p in a.agents]
     where = "on dev" if a.best_on_dev else "on these very questions, a little optimistic"
     rows = [
         ("random choice", a.random, ""),
@@ -165,7 +166,7 @@ def render(analysis: Analysis) -> str:
         fair = "" if c.fair else "; another temperature than the pool's"
         rows.append((f"pass@{c.tries}", c.passed, f"{c.agent}, {c.questions} questions{fair}"))
         rows.append(("  oracle minus that", c.beyond, ""))
-    if a.cheapest is not None:
+    if a.cheapest is not None and priced:
         rows.append(("cheapest right", a.cheapest.score, f"at a cost of {a.cheapest.cost:,.1f}"))
     lines += ["", *(f"{name:<{wide}}{value!s:<24}{note}".rstrip() for name, value, note in rows)]
     lines += ["", "who adds what".ljust(wide) + "share of the oracle".ljust(24) + "alone right"]
@@ -179,7 +180,8 @@ def render(analysis: Analysis) -> str:
         said = f"{pair.test.only_a} : {pair.test.only_b}, p = {pair.p_adjusted:.3g}"
         lines.append(f"{pair.other:<{wide}}{said:<24}{100 * pair.detectable:.1f} points")
     names = " -> ".join(p.name for p in a.front)
-    lines += ["", f"front of cost and score: {names}; mean score along it {a.area:.3f}"]
+    if priced:
+        lines += ["", f"front of cost and score: {names}; mean score along it {a.area:.3f}"]
     return "\n".join(lines + _methods(a.implicit, wide) + _routers(a.routed, wide)) + "\n"
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..errors import FireActError
+from .exploring import shipped_questions
 from .options import amount, check_in, check_out, given, place, positive
 
 if TYPE_CHECKING:
@@ -114,8 +115,10 @@ def _keep(rows: Sequence[Outcome], column: str, wanted: str | None) -> list[Outc
 
 
 def _tested(rows: Sequence[Outcome]) -> str | None:
-    """Of a table that holds train and dev as well, test is what the analysis is about."""
+    """The one split there is; of a table with train and dev as well, test is what it is about."""
     splits = {o.split for o in rows}
+    if len(splits) == 1:
+        return splits.pop()
     return "test" if "test" in splits and splits <= {"train", "dev", "test"} else None
 
 
@@ -215,7 +218,8 @@ def _route(
         for name, found in _pool([o for o in kept if o.split == part], here)[0].items():
             pool[name] += found
     asked = {o.question_id for found in pool.values() for o in found}
-    texts = {q: text for q, text in table.texts.items() if q in asked}
+    known = {q.id: q.question for q in shipped_questions({(o.task, o.split) for o in kept})}
+    texts = {q: text for q, text in (known | dict(table.texts)).items() if q in asked}
     train = {o.question_id for o in kept if whole and o.split == "train"}
     seen = [text for q, text in texts.items() if q in train]
     cases = cases_of(texts, popularity(texts, seen) if seen else {})

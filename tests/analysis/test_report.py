@@ -66,6 +66,8 @@ def test_select_fills_in_what_is_missing_and_says_so(tmp_path, capsys):
     assert cli.main(["select", str(path), f"c={path}", "--agent", "a", "--agent", "b"]) == 0
     said = capsys.readouterr().out
     assert "b: 2 questions missing, counted as wrong" in said
+    # A table of dev alone has no other questions to choose on.
+    assert "(chosen on these very questions" in said and "cost" in said
     assert cli.main(["select", str(path), "--asked", "6"]) == 0
     assert "a: 3 questions missing" in capsys.readouterr().out
 
@@ -130,4 +132,6 @@ def test_select_reads_the_method_off_the_episodes(tmp_path, capsys):
     path = tmp_path / "run.jsonl"
     write_trajectories(path, rows)
     assert cli.main(["select", str(path)]) == 0
-    assert "cot 50%, 0.500; react 50%, 0.500" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "cot 50%, 0.500; react 50%, 0.500" in said
+    assert "cost" not in said, "these episodes hold no tokens"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import zipfile
 from dataclasses import asdict, replace
@@ -253,6 +254,29 @@ def test_broken_inspect_archives_are_named(tmp_path):
         file.writestr("header.json", "{")
     with pytest.raises(FireActError, match="log.eval, header.json is not whole JSON"):
         open_table(path)
+
+
+def test_an_archive_as_inspect_packs_it_today(tmp_path):
+    """Zstandard; in Pythons of their own, for what unpacks it changes zipfile for good."""
+    path = tmp_path / "log.eval"
+    pack = (
+        "import sys, zipfile, zipfile_zstd\n"
+        "with zipfile.ZipFile(sys.argv[1], 'w', zipfile.ZIP_ZSTANDARD) as file:\n"
+        "    file.writestr('samples/1_epoch_1.json', sys.argv[2])\n"
+        "    file.writestr('header.json', sys.argv[3])\n"
+    )
+    read = (
+        "import sys; from fireact_nb.analysis.foreign import read_inspect; "
+        "[(row, text)] = read_inspect(sys.argv[1]); print(row.question_id, row.correct, text)"
+    )
+    log = inspect_log()
+    [sample] = log.pop("samples")
+    for code, texts in ((pack, (json.dumps(sample), json.dumps(log))), (read, ())):
+        done = subprocess.run(
+            [sys.executable, "-c", code, path, *texts], capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["popular:1", "True", "Who?"]
 
 
 @pytest.mark.skipif(sys.version_info >= (3, 14), reason="this Python unpacks Zstandard itself")
