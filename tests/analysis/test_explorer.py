@@ -393,10 +393,9 @@ def test_the_address_brings_the_view_back(opened, page):
         opened.eval("[location.hash, selection.rows, state.open, byId('verdict').textContent]")
         == before
     )
-    opened.open(
-        page, "#chip=only:nobody&a=nobody&open=nothing&show=nobody&low=x"
-    )  # from another file
+    opened.open(page, "#a=nobody&open=nothing&show=nobody&low=x")  # from another file
     assert opened.eval("[state.a, state.open, selection.columns.length]") == ["", "", len(COLUMNS)]
+    assert len(ids(opened)) == len(BY_ID)  # what means nothing filters nothing
 
 
 def test_what_is_shown_can_be_taken_away_as_csv(opened, tmp_path):

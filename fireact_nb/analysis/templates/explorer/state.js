@@ -22,6 +22,7 @@ function readAddress() {
   }
   for (const name of ["a", "b", "who", "implicit", "control", "at"])
     if (found[name] && !table.byLabel.has(found[name])) found[name] = "";
+  for (const name of ["hits", "low", "high", "cheap", "dear"]) if (isNaN(found[name])) found[name] = "";
   if (!table.byId.has(found.open)) found.open = "";
   return found;
 }
