@@ -167,6 +167,8 @@ def _without_system(messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, 
     rest = [m for m in messages if m["role"] != "system"]
     if told and rest and rest[0]["role"] == "user":
         rest[0] = {**rest[0], "content": "\n\n".join([*told, rest[0]["content"]])}
+    elif told:
+        rest.insert(0, {"role": "user", "content": "\n\n".join(told)})
     return rest
 
 

@@ -112,6 +112,8 @@ def test_what_the_system_says_is_heard_where_there_is_no_such_role(
     messages = [{"role": "system", "content": "Be short."}, *render_messages(OPEN)]
     text = render(tokenizer, messages, opening=False)
     assert text.index("Be short.") < text.index("Who wrote Rain?")
+    if not FAMILIES[name].system:  # also where nobody else says anything
+        assert "Be short." in render(tokenizer, messages[:1], opening=False)
     plain = encode(OPEN, tokenizer, max_length=9999)
     told = encode_messages(messages, tokenizer, max_length=9999)
     assert [t for _, t in learnt(told, tokenizer)] == [t for _, t in learnt(plain, tokenizer)]

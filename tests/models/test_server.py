@@ -275,7 +275,7 @@ def test_a_failing_batch_fails_its_own_requests_only(chat, caplog):
 
 def test_messages_that_the_template_refuses_fail_alone():
     chat = tiny_chat()
-    template = "{{ raise_exception('no system role') if messages[0].role == 'system' }}"
+    template = "{{ raise_exception('not so brief') if messages[0].content == 'Be brief.' }}"
     chat.tokenizer.chat_template = template + chat.tokenizer.chat_template
     held = Held(chat)
     system = body(messages=[{"role": "system", "content": "Be brief."}])
@@ -289,7 +289,7 @@ def test_messages_that_the_template_refuses_fail_alone():
         until(lambda: app.state.jobs.qsize() == 1)
         held.go.set()
         assert first.result()[0] == 200 and beside.result()[0] == 200
-    assert refused[0] == 400 and "no system role" in refused[1]["error"]["message"]
+    assert refused[0] == 400 and "not so brief" in refused[1]["error"]["message"]
     assert odd[0] == 400
     assert held.sizes == [1, 1]
 
