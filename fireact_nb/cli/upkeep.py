@@ -62,12 +62,18 @@ def add_build(commands: Any) -> None:
     command.add_argument(
         "names", nargs="*", type=given, help="beginnings of notebook names; all if none"
     )
+    command.add_argument(
+        "--texts", action="store_true", help="renew the text cells only; nothing is executed"
+    )
 
 
 def build(options: argparse.Namespace) -> None:
     from ..course.doctor import record_times
-    from ..course.series import build
+    from ..course.series import build, retell
 
+    if options.texts:
+        print(*retell(options.names), sep="\n")
+        return
     done = build(options.names)
     record_times({run.notebook.stem: run.seconds for run in done})
     for run in done:

@@ -11,6 +11,7 @@ import shutil
 import sys
 import time
 import tomllib
+from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -28,6 +29,7 @@ _FORMULA = re.compile(
     r"(?P<plain>```.*?```|`[^`]*`|\\\$)|\$\$(?P<block>.+?)\$\$|\$(?P<inline>[^$\s](?:[^$\n]*[^$\s])?)\$",
     re.DOTALL,
 )
+_DRAWING = re.compile(r"(?<=\]\()figures/([a-z_]+\.svg)(?=\))")
 _SOLUTION = re.compile(r"<summary>Solution</summary>\s*```python\n(.*?)\n```", re.DOTALL)
 EXECUTED = RUNS / "executed"
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
@@ -57,6 +59,7 @@ def read_source(path: Path, solved: bool = False, address: str = "") -> Any:
 
     address = address or repository()
     text = path.read_text(encoding="utf-8").replace("@REPOSITORY@", address)
+    text = _DRAWING.sub(_carry, text)
     notebook = jupytext.reads(text, fmt="py:percent")
     title, _, rest = notebook.cells[0].source.partition("\n")
     notebook.cells[0].source = f"{title}\n\n{_badge(address, path.stem)}\n{rest}"
@@ -80,6 +83,12 @@ def _badge(address: str, stem: str) -> str:
         "[▷ Open in Colab](https://colab.research.google.com/github/"
         f"{place}/blob/main/notebooks/{stem}.ipynb)"
     )
+
+
+def _carry(found: re.Match[str]) -> str:
+    """A drawing inside the notebook: a link would break in a copy, an attachment on Colab."""
+    drawing = (NOTEBOOKS / found[0]).read_bytes()
+    return "data:image/svg+xml;base64," + b64encode(drawing).decode("ascii")
 
 
 def _solve(stub: str, below: Sequence[Any], path: Path) -> str:
@@ -194,18 +203,22 @@ def run_series(
 
     `runs` is their folder for the learner's results (default: runs/).
     """
+    done = []
+    for source in _chosen(names):
+        run = execute(source, parameters or {}, out, runs=runs)
+        print(f"{source.stem}: {run.seconds:.0f} s -> {run.notebook}", flush=True)
+        done.append(run)
+    return done
+
+
+def _chosen(names: Sequence[str]) -> list[Path]:
     chosen = [s for s in sources() if not names or any(s.stem.startswith(n) for n in names)]
     if not chosen:
         raise FireActError(
             f"No notebook starts with {' or '.join(names)}. There are: "
             f"{', '.join(s.stem for s in sources())}."
         )
-    done = []
-    for source in chosen:
-        run = execute(source, parameters or {}, out, runs=runs)
-        print(f"{source.stem}: {run.seconds:.0f} s -> {run.notebook}", flush=True)
-        done.append(run)
-    return done
+    return chosen
 
 
 def peak_memory_gib() -> float | None:
@@ -231,6 +244,31 @@ def build(names: Sequence[str] = ()) -> list[Run]:
         write_file(target, nbformat.writes(clean(notebook, run.notebook.stem)) + "\n")
         built.append(replace(run, notebook=target))
     return built
+
+
+def retell(names: Sequence[str] = ()) -> list[Path]:
+    """Renew the texts of the notebooks and execute nothing: each code cell keeps its outputs.
+
+    Raises FireActError when a code cell is not the one that was executed.
+    """
+    import nbformat
+
+    told = []
+    for source in _chosen(names):
+        target = NOTEBOOKS / f"{source.stem}.ipynb"
+        kept = [c for c in nbformat.read(target, as_version=4).cells if c.cell_type == "code"]
+        notebook = read_source(source)
+        cells = [c for c in notebook.cells if c.cell_type == "code"]
+        if [c.source for c in cells] != [c.source for c in kept]:
+            raise FireActError(
+                f"{source.name} has other code than {target.name}, whose outputs would no longer "
+                f"belong to it. Execute it: fireact-nb build {source.stem[:2]}"
+            )
+        for cell, old in zip(cells, kept, strict=True):
+            cell["outputs"], cell["execution_count"] = old.outputs, old.execution_count
+        write_file(target, nbformat.writes(notebook) + "\n")
+        told.append(target)
+    return told
 
 
 def clean(notebook: Any, stem: str) -> Any:

@@ -21,6 +21,10 @@
 # FireAct is a paper ([arXiv 2310.05915](https://arxiv.org/abs/2310.05915)). Its idea fits in one
 # line: *let a strong model play many tasks with examples in its prompt, keep what worked, and train
 # a small model on it until it needs no examples.* This notebook does exactly that, in miniature.
+#
+# ![Two rows. Training: a teacher with two examples in its prompt plays training questions; wrong
+# trajectories are dropped; the successes fine-tune a student. Use: the student gets a bare
+# question, without examples, and answers.](figures/pipeline.svg)
 
 # %%
 # On Colab this fetches the project and what Colab lacks; on a laptop it only looks for it.
@@ -94,6 +98,10 @@ for question in dev[:4]:
 # 1. the model writes a **Thought** and an **Action**;
 # 2. if the action is `search[...]`, the tool's answer is added as an **Observation**;
 # 3. this goes on until the model writes `finish[answer]`.
+#
+# ![A loop. The question goes to the model, which writes a Thought and an Action. The action search
+# goes to the tool, whose Observation goes back to the model. The action finish leads out, to the
+# answer.](figures/loop.svg)
 #
 # This way of working is called *ReAct* (from *reason* and *act*). One turn of the model, with
 # the tool's answer, is a *round*. One pass from question to answer is an *episode*. The text it

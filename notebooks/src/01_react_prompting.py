@@ -103,6 +103,13 @@ for number, cue in prompts["reflexion"].cues.items():
 # Now the loop. This is all of it: ask the model, read its action, run the tool, put the observation
 # into the conversation, ask again. Read it slowly. Three lines deserve a question. Why `stop`? Why
 # `cut_turn`? What happens when the action cannot be read?
+#
+# Note what grows: `messages`. A model remembers nothing from round to round, so it reads everything
+# again. That is what the examples cost, and what a fine-tuned student saves.
+#
+# ![The prompt of rounds one, two and three, each a row of boxes: examples, question, and all turns
+# and observations so far; it grows by one turn and one observation a round. A fine-tuned student's
+# prompt has no examples in any round.](figures/growing_prompt.svg)
 
 # %%
 from fireact_nb.agent import Request, Step, Trajectory

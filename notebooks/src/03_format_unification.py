@@ -69,6 +69,10 @@ print(f"{len(cot)} CoT and {len(reflexion)} Reflexion successes: shipped (see no
 # between the methods by itself (paper, section 3). That form is ReAct: rounds of a Thought, an
 # Action and an Observation. How do the others fit in?
 #
+# ![Three rows in one form. CoT is one box: a Thought and finish. ReAct is a Thought and search, an
+# Observation, and so on, and at last a Thought and finish. Reflexion is the same, with words that
+# call to reflect at rounds six and ten.](figures/one_form.svg)
+#
 # **CoT** (*chain of thought*) reasons, then answers, without a tool. Its reasoning becomes the
 # Thought of a single round, and its answer becomes the action `finish[...]`. Left: as the teacher
 # wrote it. Right: in the one form.
@@ -430,6 +434,14 @@ print(f"\n{len(text)} letters, {len(tokenizer(text)['input_ids'])} tokens")
 #
 # **Guess first.** Go through the conversation above. Which pieces should the student learn: the
 # question, a Thought, an Action, an Observation, `<|assistant|>`, `<|end|>`? Then run the cell.
+#
+# <details><summary>A drawing of it, when you have guessed</summary>
+#
+# ![Four lines of a conversation with their labels. The user's question: -100. The agent's Thought
+# and Action: learnt. The tool's Observation: -100. The agent's last turn: learnt. The end mark of
+# the agent's own turns is learnt, too.](figures/loss_mask.svg)
+#
+# </details>
 
 # %%
 from fireact_nb.analysis import show_tokens

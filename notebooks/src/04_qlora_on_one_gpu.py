@@ -81,6 +81,10 @@ print(f"study: {study.origin}\nlive cells: {shipped_live.origin.label}")
 # is *frozen*: it is read and never changed. $A$ and $B$ are trained; together they are the
 # *adapter*. They hold $r \, (d_{in} + d_{out})$ weights, and $W$ holds $d_{in} \cdot d_{out}$.
 #
+# ![The input x takes two ways. Above it goes through the large frozen matrix W. Below it goes
+# through A, flat, with r rows, then through B, thin, with r columns, and is scaled by alpha over r.
+# The two results are added: h.](figures/lora.svg)
+#
 # Here are the matrices of our student's first *layer*. It has six layers, all alike. **Guess:**
 # with $r = 8$, what share of the student's weights will LoRA train?
 

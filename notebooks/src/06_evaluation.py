@@ -224,9 +224,14 @@ print(f"({paper.PROVENANCE}; the intervals are ours, unpaired)")
 # ### Pairing
 #
 # There is a way to see more with the same questions: ask *both* agents the same ones, and look at
-# each question. Hard questions are hard for both. That part of the chance cancels out. Two of our
-# fine-tuned students as an example, one trained on ReAct trajectories only, one with CoT (answers
-# without a search) mixed in:
+# each question. Hard questions are hard for both. That part of the chance cancels out.
+#
+# ![Marks of two agents on ten questions, one column each. Where both are right or both wrong, B
+# minus A is zero; in three columns, dashed, only one of them is right. Only these speak about the
+# difference. The bootstrap draws whole columns.](figures/pairing.svg)
+#
+# Two of our fine-tuned students as an example, one trained on ReAct trajectories only, one with CoT
+# (answers without a search) mixed in:
 
 # %%
 from collections import Counter

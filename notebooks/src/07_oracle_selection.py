@@ -199,6 +199,10 @@ check("07.1", oracle)
 # * **implicit**: the agent that was trained on a mix of methods and chooses by itself.
 # * **oracle**: for each question, a method that is right, if there is one.
 #
+# ![Three ways from a question to an answer. Random draws one method before it plays. Implicit is
+# one student trained on all methods, which decides as it plays. Oracle plays all three and takes a
+# right one: an upper bound, no agent.](figures/selection.svg)
+#
 # ### Exercise 07.2 · Chance, without dice
 #
 # *Difficulty: 1 of 3 · about 5 minutes*

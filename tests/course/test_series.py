@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import random
 import re
+import shutil
 import statistics
+from base64 import b64decode
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import nbformat
 import pytest
@@ -95,6 +98,55 @@ def test_every_notebook_opens_the_same_way(source: Path) -> None:
     assert "parameters" in parameters.metadata.tags
     for name in ("profile = ", "seed = ", "quick = False"):
         assert name in parameters.source, name
+
+
+DRAWINGS = sorted((series.NOTEBOOKS / "figures").glob("*.svg"))
+
+
+@pytest.mark.parametrize("path", DRAWINGS, ids=lambda p: p.stem)
+def test_a_drawing_stands_alone_in_light_and_dark(path: Path) -> None:
+    root = ElementTree.fromstring(path.read_text(encoding="utf-8"))
+    svg = "{http://www.w3.org/2000/svg}"
+    assert len(root.findtext(f"{svg}title")) > 10 and len(root.findtext(f"{svg}desc")) > 60
+    style = root.findtext(f"{svg}style")
+    assert "prefers-color-scheme:dark" in style and not re.search(r"url\((?!#)|@import", style)
+    used = {name for e in root.iter() for name in e.get("class", "").split()}
+    assert used - set(re.findall(r"\.([a-z]+)", style)) == set()
+    assert not root.findall(f".//{svg}image") and path.stat().st_size < 8_000
+
+
+def test_drawings_travel_inside_the_notebooks_with_their_words() -> None:
+    """So that they show on GitHub, on Colab, in any copy and in the book."""
+    shown = {}
+    for source in SOURCES:
+        text = "".join(c.source for c in series.read_source(source).cells)
+        assert "](figures/" not in text
+        told = source.read_text(encoding="utf-8")
+        shown[source.stem[:2]] = re.findall(r"!\[([^\]]+)\]\(figures/", told)
+        carried = re.findall(r"\]\(data:image/svg\+xml;base64,([\w+/=]+)\)", text)
+        assert [ElementTree.fromstring(b64decode(c)).tag[-3:] for c in carried] == ["svg"] * len(
+            shown[source.stem[:2]]
+        )
+    assert all(len(alt) > 80 for alts in shown.values() for alt in alts)
+    assert len(shown["00"]) >= 2 and sum(map(len, shown.values())) >= 8
+
+
+def test_texts_are_renewed_and_outputs_stay(tmp_path: Path, monkeypatch: Any) -> None:
+    stem = SOURCES[0].stem
+    old = committed(SOURCES[0])
+    shutil.copytree(series.NOTEBOOKS / "figures", tmp_path / "figures")
+    script = SOURCES[0].read_text(encoding="utf-8").replace("The promise", "A promise")
+    (tmp_path / f"{stem}.py").write_text(script, encoding="utf-8")
+    shutil.copy(series.NOTEBOOKS / f"{stem}.ipynb", tmp_path)
+    monkeypatch.setattr(series, "NOTEBOOKS", tmp_path)
+    monkeypatch.setattr(series, "SOURCES", tmp_path)
+    assert series.retell(["00"]) == [tmp_path / f"{stem}.ipynb"]
+    new = committed(SOURCES[0])
+    assert "A promise" in new.cells[0].source
+    assert code_cells(new) == code_cells(old) and new.cells[1:] == old.cells[1:]
+    (tmp_path / f"{stem}.py").write_text(script.replace("seed = 0", "seed = 1"), encoding="utf-8")
+    with pytest.raises(FireActError, match="fireact-nb build 00"):
+        series.retell(["00"])
 
 
 @pytest.fixture(scope="module")
