@@ -49,8 +49,8 @@ test: $(STAMP) ## ruff, mypy and every test, network blocked
 trust: $(STAMP) ## the long forms: kills, damage, faults, odd input; half an hour
 	$(IN_VENV) $(OFFLINE) FIREACT_TRUST=1 "$(BIN)/python" -m pytest tests/trust tests/agent
 
-lab: $(STAMP) ## open the notebooks in JupyterLab
-	$(IN_VENV) "$(BIN)/python" -m jupyterlab notebooks/
+lab: $(STAMP) ## your own copies of the notebooks, without outputs, in JupyterLab
+	$(IN_VENV) "$(BIN)/fireact-nb" lab
 
 book: $(STAMP) ## the committed notebooks as a static site in runs/book; warnings are errors
 	rm -rf runs/book build/book

@@ -31,6 +31,8 @@ _EPILOG = """examples:
 # By name: how a command takes its options, and what it does with them.
 COMMANDS = {
     "run": (upkeep.add_run, upkeep.run),
+    "lab": (upkeep.add_lab, upkeep.lab),
+    "progress": (upkeep.add_progress, upkeep.progress),
     "build": (upkeep.add_build, upkeep.build),
     "pretrain": (pipeline.add_pretrain, pipeline.pretrain),
     "generate": (pipeline.add_generate, pipeline.generate),

@@ -97,6 +97,49 @@ def badges(options: argparse.Namespace) -> None:
     print("renew what pip knows of it: python -m pip install --no-deps -e .")
 
 
+def add_lab(commands: Any) -> None:
+    command = commands.add_parser(
+        "lab", help="your own copies of the notebooks, without outputs, in JupyterLab",
+        description="Copies the notebooks without outputs into runs/lab and opens them there. A "
+        "copy that you have edited or run is never written over.",
+    )  # fmt: skip
+    command.add_argument("--no-open", action="store_true", help="only lay the copies out")
+
+
+def lab(options: argparse.Namespace) -> None:
+    import subprocess
+    import sys
+
+    from ..course.copies import COPIES, lay_out
+
+    for copy in lay_out():
+        print(f"{copy.path.name:<32} {copy.fate}")
+    print(f"-> {COPIES}\nTo begin one anew, move its file away and give this command again.")
+    if not options.no_open:
+        subprocess.run([sys.executable, "-m", "jupyterlab", str(COPIES)], check=False)
+
+
+def add_progress(commands: Any) -> None:
+    commands.add_parser(
+        "progress", help="which exercises you have solved",
+        description="Reads the saved notebooks in runs/lab; nothing is executed.",
+    )  # fmt: skip
+
+
+def progress(options: argparse.Namespace) -> None:
+    from ..course.copies import progress
+
+    marks = {"solved": "x", "not yet": "-", "waiting": " ", "not run": " "}
+    found = progress()
+    for notebook, cards in found.items():
+        solved = sum(card.state == "solved" for card in cards)
+        print(f"{notebook}: {solved} of {len(cards)}" if cards else f"{notebook}: no exercises")
+        for card in cards:
+            print(f"  [{marks[card.state]}] {card.number} {card.title:<42} {card.state}")
+    every = [card for cards in found.values() for card in cards]
+    print(f"{sum(card.state == 'solved' for card in every)} of {len(every)} solved, as last saved.")
+
+
 def add_study(commands: Any) -> None:
     command = commands.add_parser("study", help="the whole grid of experiments; resumable, hours")
     command.add_argument("--workers", type=positive, default=2, help="processes (%(default)s)")

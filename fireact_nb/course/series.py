@@ -92,16 +92,17 @@ def _carry(found: re.Match[str]) -> str:
 
 
 def _solve(stub: str, below: Sequence[Any], path: Path) -> str:
-    """The solution's code, then the stub's last line, which is its check."""
+    """The folded solution, which may be pasted over the stub: it ends with the stub's check."""
     check = stub.rstrip().splitlines()[-1]
     text = next((c.source for c in below if c.cell_type == "markdown"), "")
     found = _SOLUTION.search(text)
-    if not check.startswith("check(") or not found:
+    if not check.startswith("check(") or not found or found[1].splitlines()[-1] != check:
         raise FireActError(
             f"{path.name}: the exercise that ends with {check!r} needs check(...) as its last line "
-            "and below it a text cell with <summary>Solution</summary> and a python block."
+            "and below it a text cell with <summary>Solution</summary> and a python block that "
+            "ends with the same line."
         )
-    return f"{found[1]}\n\n\n{check}"
+    return found[1]
 
 
 def repository() -> str:

@@ -229,6 +229,9 @@ check("01.1", read_action)
 #             name, _, rest = line.removeprefix("Action:").strip().partition("[")
 #             return name, rest.rpartition("]")[0]
 #     return "none", ""
+#
+#
+# check("01.1", read_action)
 # ```
 #
 # A parser for real models has to forgive more: missing brackets, capitals, two actions in a line.
@@ -351,6 +354,9 @@ check("01.2", tokens_per_right_answer)
 #
 # def tokens_per_right_answer(marks, tokens):
 #     return sum(tokens) / sum(marks) if any(marks) else float("inf")
+#
+#
+# check("01.2", tokens_per_right_answer)
 # ```
 #
 # Try it on `live`. Per question, CoT reads more than twice what IO reads. Per *right answer* the
@@ -453,6 +459,9 @@ check("01.3", example)
 # Observation: Leo Kolin (writer): Born in Nizus in 1942.
 # Thought: Leo Kolin was born in 1942. So the answer is 1942.
 # Action: finish[1942]"""
+#
+#
+# check("01.3", example)
 # ```
 #
 # To use a prompt of your own, put a text file into `fireact_nb/agent/prompts/`, in a folder with a

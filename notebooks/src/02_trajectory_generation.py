@@ -245,6 +245,9 @@ check("02.1", keep)
 #
 # def keep(trajectories):
 #     return [t for t in trajectories if t.correct and t.state == "finished"]
+#
+#
+# check("02.1", keep)
 # ```
 #
 # This is `fireact_nb.agent.rollouts.successes`. The check is as important as the line: feed your
@@ -436,6 +439,9 @@ check("02.2", slips)
 #                 first, _, second = sentence.split(words)[0].partition(" and ")
 #                 return (first == second) != equal
 #     return False
+#
+#
+# check("02.2", slips)
 # ```
 #
 # Such checks are cheap and blunt. They find a slip that is plain in the words. They cannot tell
@@ -723,6 +729,9 @@ check("02.3", price_of)
 # def price_of(wanted, rate, read, written, price_read, price_written):
 #     episodes = wanted / rate
 #     return episodes * (read * price_read + written * price_written) / 1_000_000
+#
+#
+# check("02.3", price_of)
 # ```
 #
 # A better teacher at twice the price a token can be the cheaper one, if far more of its episodes

@@ -187,6 +187,9 @@ check("03.1", cot_to_react)
 #     reasoning, _, answer = reply.partition("\nAnswer:")
 #     reasoning = " ".join(reasoning.removeprefix("Thought:").split())
 #     return f"Thought: {reasoning}\nAction: finish[{answer.strip()}]"
+#
+#
+# check("03.1", cot_to_react)
 # ```
 #
 # The package's `unify` also mends an answer with a lone bracket, and refuses a reply without an
@@ -356,6 +359,9 @@ check("03.2", to_sharegpt)
 #             {"from": speaker[m["role"]], "value": m["content"]} for m in row["messages"]
 #         ]
 #     }
+#
+#
+# check("03.2", to_sharegpt)
 # ```
 #
 # Formats with roles can be turned into each other without loss. From Alpaca there is no sure way
@@ -571,6 +577,9 @@ check("03.3", mask_of)
 #         elif token == "<|end|>":
 #             agent = False
 #     return mask
+#
+#
+# check("03.3", mask_of)
 # ```
 #
 # The package does it on the rendered text instead, so that it works with any chat template. The
@@ -655,6 +664,9 @@ check("03.4", leaks)
 #         for t in trajectories
 #         if t.question_id in ids or normalize_answer(t.question) in words
 #     ]
+#
+#
+# check("03.4", leaks)
 # ```
 #
 # Even this misses a question that was asked in other words. In our world a test checks the *facts*

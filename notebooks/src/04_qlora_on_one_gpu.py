@@ -132,6 +132,9 @@ check("04.1", largest_rank)
 #
 # def largest_rank(shapes, budget):
 #     return budget // sum(outputs + inputs for outputs, inputs in shapes)
+#
+#
+# check("04.1", largest_rank)
 # ```
 #
 # LoRA's cost grows with the *sides* of a matrix, its size with their product. So the larger the
@@ -312,6 +315,9 @@ check("04.2", quantise)
 #         share = weight / scale if scale else 0.0
 #         numbers.append(min(range(len(levels)), key=lambda n: abs(levels[n] - share)))
 #     return scale, numbers
+#
+#
+# check("04.2", quantise)
 # ```
 #
 # To get the weights back, take `scale * levels[number]`. What is lost is the distance to the level.
@@ -595,6 +601,9 @@ check("04.3", bytes_needed)
 #         return 16 * weights
 #     frozen = {"lora": 2, "qlora": 0.5}[kind]
 #     return frozen * weights + 16 * adapter
+#
+#
+# check("04.3", bytes_needed)
 # ```
 #
 # Try it with the model you would like to train, and with the card you have.
@@ -841,6 +850,9 @@ check("04.4", merge)
 #
 # def merge(W, A, B, alpha):
 #     return W + alpha / len(A) * (B @ A)
+#
+#
+# check("04.4", merge)
 # ```
 #
 # `W + ...` makes a new matrix. `W += ...` would have changed the frozen one.

@@ -157,6 +157,9 @@ check("05.1", counts_for)
 #     for i in by_rest[: budget - sum(counts)]:
 #         counts[i] += 1
 #     return tuple(counts)
+#
+#
+# check("05.1", counts_for)
 # ```
 #
 # Parliaments share out seats by this rule. Here it is `fireact_nb.learning.mixing.share_out`.
@@ -218,6 +221,9 @@ check("05.2", clean)
 #         if pair not in kept and pair[0].lower() not in forbidden:
 #             kept.append(pair)
 #     return kept
+#
+#
+# check("05.2", clean)
 # ```
 #
 # The package goes further: it compares ids and normalised words, and it *stops* at a leak instead
@@ -406,6 +412,9 @@ check("05.3", largest_sd)
 #
 # def largest_sd(mean, low, high):
 #     return ((high - mean) * (mean - low)) ** 0.5
+#
+#
+# check("05.3", largest_sd)
 # ```
 #
 # For the paper: the root of (11 - 3) x (3 - 1) = 16 is 4. So 4.8 cannot be, whatever the episodes
@@ -677,6 +686,9 @@ check("05.4", known_share)
 # def known_share(right, options):
 #     chance = 1 / options
 #     return max(0.0, (right - chance) / (1 - chance))
+#
+#
+# check("05.4", known_share)
 # ```
 #
 # Try it on the shares of comparisons that passed the filter above: head and tail. On the head it

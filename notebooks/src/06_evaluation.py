@@ -158,6 +158,9 @@ check("06.1", em)
 #         if said is not None:
 #             right += normalize_answer(said) == normalize_answer(wanted)
 #     return right / len(gold)
+#
+#
+# check("06.1", em)
 # ```
 #
 # Whoever walks through `answers` instead has dropped the unfinished episodes without noticing.
@@ -312,6 +315,9 @@ check("06.2", paired)
 #     differences = [after - before for before, after in zip(a, b)]
 #     m, half = fmean(differences), 1.96 * pstdev(differences) / len(a) ** 0.5
 #     return m, m - half, m + half
+#
+#
+# check("06.2", paired)
 # ```
 #
 # Try it on `list(first.values())` and `[second[q] for q in first]`: it is close to the bootstrap.
@@ -355,6 +361,9 @@ check("06.3", questions_needed)
 #
 # def questions_needed(share, half):
 #     return ceil(1.96**2 * share * (1 - share) / half**2)
+#
+#
+# check("06.3", questions_needed)
 # ```
 #
 # For a score that is sure to 1.6 points (the paper's gain by CoT), try
@@ -657,6 +666,9 @@ check("06.4", losses_of)
 #     had = sum(normal[question] for question in both)
 #     kept = sum(noisy[question] for question in both)
 #     return (had - kept) / len(both), (had - kept) / had if had else 0.0
+#
+#
+# check("06.4", losses_of)
 # ```
 #
 # Take all questions on one side and a part on the other, and you measure which part was easier.

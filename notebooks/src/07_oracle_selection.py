@@ -184,6 +184,9 @@ check("07.1", oracle)
 # def oracle(marks):
 #     by_question = list(zip(*marks.values()))
 #     return sum(any(row) for row in by_question) / len(by_question)
+#
+#
+# check("07.1", oracle)
 # ```
 #
 # It is an upper limit. No selector can do better with these methods, however clever it is.
@@ -237,6 +240,9 @@ check("07.2", random_choice)
 # def random_choice(marks):
 #     chances = [sum(row) / len(row) for row in zip(*marks.values())]
 #     return sum(chances) / len(chances)
+#
+#
+# check("07.2", random_choice)
 # ```
 #
 # A weak method in the pool pulls this number down. So "better than random choice" says little:
@@ -328,6 +334,9 @@ check("07.3", pass_at_k)
 #
 # def pass_at_k(n, c, k):
 #     return 1 - comb(n - c, k) / comb(n, k)
+#
+#
+# check("07.3", pass_at_k)
 # ```
 #
 # `1 - (1 - c / n) ** k` looks simpler and is too low: it may draw the same try twice.
@@ -467,6 +476,9 @@ check("07.4", half_and_half)
 #         rule[kind] = max(seen[0], key=lambda m: sum(marks[m] for marks in seen))
 #     test = [marks[rule[kind]] for half, kind, marks in rows if half == "B"]
 #     return sum(test) / len(test)
+#
+#
+# check("07.4", half_and_half)
 # ```
 #
 # On half A such a rule always looks at least as good as the best fixed method. Half B decides.

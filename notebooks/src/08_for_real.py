@@ -138,6 +138,9 @@ check("08.1", rows_at_once)
 #         if batch % rows == 0:
 #             return rows, batch // rows
 #     return 0, 0
+#
+#
+# check("08.1", rows_at_once)
 # ```
 #
 # The result of the training is the same as with all of them at once, apart from rounding.
@@ -283,6 +286,9 @@ check("08.2", flips)
 #     lost = sum(old[q] and not new[q] for q in both)
 #     won = sum(new[q] and not old[q] for q in both)
 #     return lost, won
+#
+#
+# check("08.2", flips)
 # ```
 #
 # Flips tell more than a difference of scores: that is only `won - lost`.
@@ -368,6 +374,9 @@ check("08.3", cut)
 # def cut(text, stops):
 #     places = [text.find(stop) for stop in stops if stop in text]
 #     return text[: min(places)] if places else text
+#
+#
+# check("08.3", cut)
 # ```
 #
 # You still pay for what the model wrote behind the cut.

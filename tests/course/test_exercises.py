@@ -20,6 +20,7 @@ import answers_07
 import answers_08
 import numpy
 import pytest
+import strangers
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -194,3 +195,18 @@ def test_the_other_standard_deviation_is_as_good() -> None:
         return stdev(differences) / len(differences) ** 0.5
 
     assert check("06.2", lambda a, b: answers_06.paired(a, b, spread=spread)).state == "solved"
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_strangers_are_judged_rightly(number: str) -> None:
+    """Answers tried against the checks by somebody who did not write them."""
+    refused = [check(number, answer) for answer in strangers.RIGHT[number]]
+    assert [v.message for v in refused if v.state != "solved"] == []
+    accepted = [
+        n for n, a in enumerate(strangers.WRONG[number]) if check(number, a).state != "not yet"
+    ]
+    assert accepted == []
+
+
+def test_strangers_tried_much() -> None:
+    assert sum(map(len, [*strangers.RIGHT.values(), *strangers.WRONG.values()])) >= 250

@@ -25,6 +25,19 @@ def _read_action(answer: Any) -> str:
            "Only the first action counts.")  # fmt: skip
     expect(answer, ("Thought: an Action: is a word\nAction: finish[yes]",), ("finish", "yes"),
            "Look at the beginning of a line: a Thought may mention the word.")  # fmt: skip
+    expect(
+        answer,
+        ("Thought: I could search[Jasin] again.\nAction: finish[no]",),
+        ("finish", "no"),
+        "Only a line that starts with Action: acts; a Thought may mention search[...].",
+    )
+    expect(answer, ("Thought: after Action: search[Jasin] stop.\nAction: finish[no]",),
+           ("finish", "no"), "Only the beginning of a line counts.")  # fmt: skip
+    expect(answer, ("Thought: so\nsearch[Jasin]",), ("none", ""),
+           "No line starts with Action: here. Look for that word.")  # fmt: skip
+    expect(answer, ("Action: search[Jasin]",), ("search", "Jasin"), "A turn may lack its Thought.")
+    expect(answer, ("Thought: one\ntwo\nAction: finish[x]",), ("finish", "x"),
+           "A Thought may have several lines.")  # fmt: skip
     return "Five lines turn a text into something a program can do."
 
 

@@ -11,7 +11,7 @@ from .checks import call, exercise, expect, reject, reject_slips, shorten
 @exercise("02.1")
 def _keep(answer: Any) -> str:
     """A success filter: right and finished, by the marks that the trajectories carry."""
-    from ...agent.trajectory import Step, Trajectory
+    from ...agent.trajectory import STATES, Step, Trajectory
 
     def played(name: str, correct: bool | None, state: str = "finished") -> Trajectory:
         step = Step.of("So it is The Jasin.", "finish", "The Jasin")
@@ -19,7 +19,7 @@ def _keep(answer: Any) -> str:
                           correct=correct, state=state)  # fmt: skip
 
     right, missed, unscored = played("a", True), played("b", False), played("c", None)
-    cut = [played(s, True, s) for s in ("out of rounds", "context full", "malformed")]
+    cut = [played(state, True, state) for state in STATES if state != "finished"]
     got = call(answer, [right, missed])
     if isinstance(got, Real):
         reject("Return the trajectories themselves, in a list, not how many there are.")
@@ -72,6 +72,10 @@ def _slips(answer: Any) -> str:
     expect(answer, (thought("Hosel", "Sobel", "different", "no"),), False, "This is true.")
     expect(answer, (thought("Fovus University", "Divus University", "the same", "yes"),), True,
            "Names may have several words; the last words alone are equal here.")  # fmt: skip
+    expect(answer, (thought("Hosel", "Hosel Press", "different", "no"),), False,
+           "Hosel and Hosel Press are two names: compare them whole.")  # fmt: skip
+    expect(answer, (thought("Hosel Press", "Hosel", "the same", "yes"),), True,
+           "Hosel Press and Hosel are two names: compare them whole.")  # fmt: skip
     expect(answer, ("Hosel and Sobel are the same, so the answer is yes.",), True,
            "The comparison may be the first sentence.")  # fmt: skip
     return "A few lines of reading find what the success filter lets through."

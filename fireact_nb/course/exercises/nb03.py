@@ -30,6 +30,15 @@ def _cot_to_react(answer: Any) -> str:
     expect(answer, ("Thought: 7 is before 9.\nAnswer: Golden Jatin ",),
            "Thought: 7 is before 9.\nAction: finish[Golden Jatin]",
            "An answer may have several words, and a blank behind it.")  # fmt: skip
+    expect(
+        answer,
+        ("Thought: The word Answer: may stand here.\nAnswer: 7",),
+        "Thought: The word Answer: may stand here.\nAction: finish[7]",
+        "Only a line that starts with 'Answer:' gives the answer; you split inside the reasoning.",
+    )
+    expect(answer, ("Thought: My Thought: is short.\nAnswer: 7",),
+           "Thought: My Thought: is short.\nAction: finish[7]",
+           "Take off 'Thought:' at the beginning only.")  # fmt: skip
     return "Now a student can answer in its first round, if it believes that it knows."
 
 
@@ -87,6 +96,8 @@ def _mask_of(answer: Any) -> str:
         place = next(i for i, (a, b) in enumerate(zip(got, marks, strict=True)) if a != b)
         reject(f"Token {place}, {tokens[place]!r}, should be {marks[place]}.")
     expect(answer, (["<|user|>", "Hm", "<|end|>"],), [False] * 3, "Here the agent says nothing.")
+    expect(answer, (["<|assistant|>", "Me", "<|end|>"],), [False, True, True],
+           "An agent may speak first.")  # fmt: skip
     return "Your mask teaches the agent's words, all of its turns, and when to stop."
 
 
@@ -100,7 +111,8 @@ def _leaks(answer: Any) -> str:
         return Trajectory(number, text, (Step.of("So", "finish", "x"),), answer="x")
 
     held = [Question("dev-1", "Who made the film Jasin?", "x", "hotpotqa", "dev"),
-            Question("dev-2", "Where is Hosel?", "y", "hotpotqa", "dev")]  # fmt: skip
+            Question("dev-2", "Where is Hosel?", "y", "hotpotqa", "dev"),
+            Question("dev-3", "Is Hosel older than Sobel?", "no", "hotpotqa", "dev")]  # fmt: skip
     by_id, by_words = played("dev-1", "Who directed Jasin?"), played("a", "Where is Hosel?")
     by_form, clean = played("b", "who made film Jasin"), played("c", "Who made the film Jasin Two?")
     got = call(answer, [by_id, clean], held)
@@ -120,6 +132,17 @@ def _leaks(answer: Any) -> str:
     if clean in got or clean in found:
         reject("'Who made the film Jasin Two?' is another question. Compare whole questions, not "
                "parts of them.")  # fmt: skip
+    other_way = played("d", "Is Sobel older than Hosel?")
+    if other_way in list(call(answer, [other_way], held)):
+        reject(
+            "'Is Sobel older than Hosel?' has the words of a held-out question in another order "
+            "and asks something else. Compare the texts, not the bags of their words."
+        )
+    part, tenth = played("e", "Who made the film?"), played("dev-10", "Who is Ivo?")
+    if part in list(call(answer, [part], held)):
+        reject("'Who made the film?' is only a part of a held-out question. Compare whole ones.")
+    if tenth in list(call(answer, [tenth], held)):
+        reject("'dev-10' is not 'dev-1'. Compare whole ids.")
     if len(got) != 1 or len(found) != 2:
         reject("A leak is reported twice. Ask once for each trajectory: id or words.")
     return "The check is cheap, and without it no later number means anything."

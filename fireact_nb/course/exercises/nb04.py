@@ -51,7 +51,7 @@ def _quantise_block(answer: Any) -> str:
     if numbers == [3, 0, 2, 3]:
         reject("0.35 / 0.4 is 0.875: nearer to 1.0 than to 0.5. Take the nearest level, do not "
                "round down.")  # fmt: skip
-    if abs(scale - 0.4) > 1e-6:
+    if not abs(scale - 0.4) <= 1e-6:
         reject(f"The scale of {block} is 0.4, its largest size. Yours is {shorten(scale)}.")
     if numbers != [3, 0, 2, 4]:
         reject(f"For {block} the numbers are [3, 0, 2, 4]. Yours are {shorten(numbers)}.")
@@ -68,7 +68,7 @@ def _expect_levels(
     answer: Any, block: list[float], levels: list[float], scale: float, numbers: list[int]
 ) -> None:
     got = call(answer, block, levels)
-    if abs(got[0] - scale) > 1e-6 or [*got[1]] != numbers:
+    if not abs(got[0] - scale) <= 1e-6 or [*got[1]] != numbers:
         reject(f"For {block} it gave {shorten(got)}; ({scale}, {numbers}) is wanted.")
 
 
@@ -130,4 +130,9 @@ def _merge(answer: Any) -> str:
     if not torch.allclose(got, w + alpha / 2 * update):
         reject(f"Not W + alpha/r B A. Wanted: {(w + alpha / 2 * update).tolist()}, yours: "
                f"{got.tolist()}.")  # fmt: skip
+    tall, flat, thin = torch.ones(4, 3), torch.ones(2, 3), torch.ones(4, 2)
+    got = call_directly(answer, (tall, flat, thin, 6.0))
+    if not isinstance(got, torch.Tensor) or not torch.allclose(got.to(tall), tall * 7):
+        reject("For a W of 4 x 3 and rank 2 it is not W + alpha/r B A. The rank is the number of "
+               "rows of A, not of W.")  # fmt: skip
     return "After merging, the adapter costs nothing: one matrix, as fast as before."

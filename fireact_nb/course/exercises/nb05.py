@@ -12,7 +12,7 @@ from .checks import call, exercise, expect, reject, reject_slips, shorten
 def _counts_for(answer: Any) -> str:
     """Whole numbers in the shares of 500, 187 and 47 that add up to the budget."""
     shares = (500, 187, 47)
-    for budget in (734, 150, 100, 7, 1000, 1):
+    for budget in (734, 150, 100, 7, 1000, 1, 2, 3, 5, 10, 51, 333, 2000):
         got = call(answer, budget)
         if isinstance(got, Real) or len(got) != 3:
             reject("Return three numbers: ReAct, CoT, Reflexion, as in: return a, b, c.")
@@ -47,12 +47,25 @@ def _clean(answer: Any) -> str:
     if got != [a, b]:
         reject("One question, solved in two ways: both may stay. A double has the same question "
                "AND the same words.")  # fmt: skip
-    if list(call(answer, [a, a], [])) == [a, a]:
+    if list(call(answer, [a, tuple([*a])], [])) == [a, a]:
         reject("The same question in the same words stands twice: drop the later one.")
     if list(call(answer, [a, leak], ["Where is D?"])) == [a, leak]:
         reject("A held-out question is still in the mix. Compare pair[0] with them.")
     if list(call(answer, [a, leak], ["WHERE is d?"])) != [a]:
         reject("'Where is D?' leaks 'WHERE is d?'. Compare both in lower case.")
+    whole, part = ("Of B and C, who is older?", "search"), ("Who is older?", "search")
+    if list(call(answer, [whole], [part[0]])) != [whole]:
+        reject("'Of B and C, who is older?' is no leak of 'Who is older?': another question may "
+               "hold its words. Compare whole questions.")  # fmt: skip
+    if list(call(answer, [part], [whole[0]])) != [part]:
+        reject("'Who is older?' is only a part of a held-out question. Compare whole ones.")
+    longer = ("Who is older? And who younger?", "search")
+    if list(call(answer, [longer], [part[0]])) != [longer]:
+        reject("A question that only begins like a held-out one is another. Compare whole ones.")
+    turned = ("Has B met C again?", "search")
+    if list(call(answer, [turned], ["Has C met B again?"])) != [turned]:
+        reject("'Has B met C again?' is not 'Has C met B again?'. Compare the texts, not the bags "
+               "of their words.")  # fmt: skip
     many = [(f"Is {i} even?", "think") for i in range(9, 0, -1)]
     if list(call(answer, many, [])) != many:
         reject("The pairs came back in another order. A set forgets the order: use a list.")
@@ -77,6 +90,7 @@ def _largest_sd(answer: Any) -> str:
     expect(answer, (3, 1, 11), 4.0)
     expect(answer, (5, 0, 10), 5.0)
     expect(answer, (2, 0, 10), 4.0)
+    expect(answer, (4, 1, 11), 21**0.5)
     expect(answer, (1, 1, 11), 0.0, "If the mean is at an end, every number is there.")
     return "For the paper's row that is 4.0: an sd of 4.8 cannot be."
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from numbers import Real
+from statistics import NormalDist, fmean, pstdev, stdev
 from typing import Any
 
 from .checks import call, call_directly, exercise, expect, reject, reject_slips, shorten
@@ -36,6 +37,11 @@ def _em(answer: Any) -> str:
     if got:
         reject("'It is Jatin' or 'Order' got a point. EM wants the whole answer and nothing else: "
                "compare with ==, not with 'in'.")  # fmt: skip
+    got = call(answer, {1: "Jatin Jatin", 3: "Order New"}, gold)
+    if got:
+        reject("'Order New' or 'Jatin Jatin' got a point: the same words are not the same answer.")
+    if call(answer, {3: "New"}, gold):
+        reject("'New' got a point where gold says 'New Order'. EM wants the whole answer.")
     got = call(answer, {1: "jatin", 2: "Hosel"}, {1: "Jatin", 2: "the Hosel"})
     if got != 1:
         reject("'Hosel' is right where gold says 'the Hosel'. Normalise both sides.")
@@ -57,7 +63,7 @@ def _paired(answer: Any) -> str:
         reject("The sign is the other way round: b - a says how much better the second one is.")
     if abs(m - 1) < 1e-9:
         reject("That is the sum of the differences. Divide it by the number of questions.")
-    if abs(m - 0.2) > 1e-9:
+    if not abs(m - 0.2) <= 1e-9:
         reject(f"The mean of b - a is 0.2 here: +1, +1, -1 and twice 0 over five. Yours is "
                f"{shorten(m)}.")  # fmt: skip
     s = 0.56**0.5  # of 0, 1, 1, 0, -1
@@ -77,19 +83,30 @@ def _paired(answer: Any) -> str:
     reject_slips(reach, slips)
     if high < low:
         reject("The ends have changed places: the low end is m - ..., the high end m + ....")
-    fine = (half, 1.96 * 0.7**0.5 / 5**0.5)  # stdev, over n - 1, is as good as pstdev
-    if min(abs(reach - x) for x in fine) > 1e-9 or abs((low + high) / 2 - m) > 1e-9:
+    if not _reaches(got, [0, 1, 1, 0, -1]):
         reject(f"For ({a}, {b}) the interval is 0.2 plus and minus {half:.3f}. Yours goes from "
                f"{shorten(low)} to {shorten(high)}.")  # fmt: skip
     same = call(answer, [True, False, True], [True, False, True])
-    if max(abs(x) for x in same) > 1e-9:
+    if not all(abs(x) <= 1e-9 for x in same):
         reject("Twice the same marks: every difference is 0, and so is the interval. Does yours "
                "look at the questions one by one?")  # fmt: skip
+    a, b = [False] * 7 + [True], [True, True, True, False] * 2
+    if not _reaches(call(answer, a, b), [1, 1, 1, 0, 1, 1, 1, -1]):
+        reject("It is right for five questions, and not for eight. n is how many there are.")
     got = call_directly(answer, ([True, False], [True]), "They are no pairs: return None.")
     if got is not None:
         reject("Two marks against one gave an interval. zip drops what is left over without a "
                "word. Return None when the lengths differ.")  # fmt: skip
     return "Only questions on which the two disagree make it wider: that is what pairing buys."
+
+
+def _reaches(got: Any, differences: list[int]) -> bool:
+    """Is it their mean and its interval? By pstdev or stdev, by 1.96 or the exact quantile."""
+    (m, low, high), n = got, len(differences)
+    fine = [z * spread(differences) / n**0.5 for z in (1.96, NormalDist().inv_cdf(0.975))
+            for spread in (pstdev, stdev)]  # fmt: skip
+    middle = abs(m - fmean(differences)) <= 1e-9 and abs((low + high) / 2 - m) <= 1e-9
+    return middle and any(abs((high - low) / 2 - x) <= 1e-6 for x in fine)
 
 
 @exercise("06.3")
@@ -158,7 +175,7 @@ def _losses_of(answer: Any) -> str:
             "answers it had, 3.",
         }
         reject_slips(share, slips)
-    if abs(points - 0.5) > 1e-9 or abs(share - 2 / 3) > 1e-9:
+    if not (abs(points - 0.5) <= 1e-9 and abs(share - 2 / 3) <= 1e-9):
         reject(f"For ({shorten(normal)}, {shorten(noisy)}) it gave {shorten(tuple(got))}; 0.5 and "
                "2/3 are wanted.")  # fmt: skip
     nothing = call(answer, {"a": False}, {"a": False},
@@ -166,7 +183,7 @@ def _losses_of(answer: Any) -> str:
     if tuple(nothing) != (0, 0):
         reject(f"Who had nothing right loses nothing: (0.0, 0.0). Yours gave {shorten(nothing)}.")
     got = call(answer, {"a": False, "b": True}, {"a": True, "b": True, "c": True})
-    if abs(got[0] + 0.5) > 1e-9:
-        reject("Noise may help by luck: with one right before and two after, the loss is -0.5. And "
-               "a question that only the noisy side has does not count.")  # fmt: skip
+    if not (abs(got[0] + 0.5) <= 1e-9 and abs(got[1] + 1) <= 1e-9):
+        reject("Noise may help by luck: with one right before and two after, the loss is -0.5, and "
+               "-1 of what it had. A question that only one side has does not count.")  # fmt: skip
     return "Points and shares can tell two stories. Say which one you tell."
