@@ -44,6 +44,12 @@ def _flips(answer: Any) -> str:
     expect(answer, (old, new), (1, 2))
     expect(answer, ({}, new), (0, 0), "Nothing is in both.")
     expect(answer, ({1: True}, {1: True}), (0, 0), "It stayed right.")
+    expect(
+        answer,
+        ({1: True, 2: False}, {2: False, 1: True}),
+        (0, 0),
+        "The second run may hold the questions in another order: compare by question.",
+    )
     return "A difference of scores is won minus lost, and hides both."
 
 
