@@ -61,6 +61,7 @@ def _cut(answer: Any) -> str:
            "Nothing to cut: `find` gives -1 where nothing is found.")  # fmt: skip
     expect(answer, ("one END two STOP three", ["STOP", "END"]), "one ",
            "The earliest place counts, not the first stop of the list.")  # fmt: skip
+    expect(answer, ("one END two STOP three", ["END", "STOP"]), "one ", "In any order of the list.")
     expect(answer, ("a STOP b STOP c", ["STOP"]), "a ", "The first of several.")
     expect(answer, ("STOP at once", ["STOP"]), "", "A stop may stand at the very beginning.")
     expect(answer, ("all of it", []), "all of it", "There may be no stops.")
