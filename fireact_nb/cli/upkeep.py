@@ -82,8 +82,9 @@ def build(options: argparse.Namespace) -> None:
 
 def add_badges(commands: Any) -> None:
     command = commands.add_parser(
-        "badges", help="set the repository's address in every notebook's first cell and Colab link"
-    )
+        "badges", help="set the repository's address in every notebook's first cell and Colab link",
+        description="Makes the notebooks fetch and open your copy of the project on Colab.",
+    )  # fmt: skip
     command.add_argument(
         "--repo", type=given, required=True, metavar="OWNER/NAME", help="on GitHub"
     )
