@@ -28,7 +28,7 @@ def set_repository(name: str) -> list[Path]:
             "https://github.com/owner/name."
         )
     old, new = repository(), f"https://github.com/{name}"
-    texts = {ROOT / "pyproject.toml": read_text(ROOT / "pyproject.toml")}
+    texts = {ROOT / name: read_text(ROOT / name) for name in ("pyproject.toml", "CITATION.cff")}
     texts |= {page: read_text(page) for page in sorted(NOTEBOOKS.glob("*.md"))}
     texts = {path: text.replace(old, new) for path, text in texts.items() if old in text}
     for source in sources():

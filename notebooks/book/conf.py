@@ -58,6 +58,21 @@ _CONTENTS = """
 
 GLOSSARY
 INSTRUCTOR
+workshop/README
+```
+
+```{toctree}
+:hidden:
+:caption: The workshop kit
+
+workshop/MAIL
+workshop/SLIDES_MORNING
+workshop/SLIDES_AFTERNOON
+workshop/QUESTIONS
+workshop/QUIZ
+workshop/PROJECT
+workshop/RESET
+workshop/CERTIFICATE
 ```
 
 ## Explore the study
@@ -66,6 +81,10 @@ INSTRUCTOR
 who got it right, what choosing among them could reach, and how sure one can be. It is one page that
 works offline; `fireact-nb explore` makes one of your own outcomes.
 """
+
+_DOWNLOAD = (
+    '<p class="page-links"><a href="{0}.ipynb" download>&#9661; Download this notebook</a></p>'
+)
 
 # It opens on what the paper asks: which way to prompt the teacher, beside the best one asked again.
 _METHODS = ("io", "cot", "react", "reflexion")
@@ -90,11 +109,20 @@ def _write_math(translator, node):
     raise nodes.SkipNode
 
 
-def _add_front_page(app, error):
-    """A folder opens at index.html; the first page of the book is README."""
+def _add_download(app, pagename, templatename, context, doctree):
+    """Below a notebook's title. (The link to Colab stands in the notebook itself.)"""
+    if pagename[:2].isdigit():
+        button = f"</h1>\n{_DOWNLOAD.format(pagename)}"
+        context["body"] = context["body"].replace("</h1>", button, 1)
+
+
+def _add_files(app, error):
+    """A folder opens at index.html, the book's first page is README; and the notebooks."""
     if not error and app.builder.format == "html":
         folder = Path(app.outdir)
         shutil.copyfile(folder / f"{app.config.root_doc}.html", folder / "index.html")
+        for notebook in Path(app.srcdir).glob("[0-9][0-9]_*.ipynb"):
+            shutil.copyfile(notebook, folder / notebook.name)
 
 
 def _add_explorer(app, error):
@@ -109,6 +137,7 @@ def _add_explorer(app, error):
 def setup(app):
     app.add_html_math_renderer("mathml", (_write_math, None), (_write_math, None))
     app.connect("source-read", _add_contents)
-    app.connect("build-finished", _add_front_page)
+    app.connect("html-page-context", _add_download)
+    app.connect("build-finished", _add_files)
     app.connect("build-finished", _add_explorer)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -103,7 +103,8 @@ for question in dev[:4]:
 # goes to the tool, whose Observation goes back to the model. The action finish leads out, to the
 # answer.](figures/loop.svg)
 #
-# This way of working is called *ReAct* (from *reason* and *act*). One turn of the model, with
+# This way of working is called *ReAct* (from *reason* and *act*; [Yao and others,
+# 2022](https://arxiv.org/abs/2210.03629)). One turn of the model, with
 # the tool's answer, is a *round*. One pass from question to answer is an *episode*. The text it
 # leaves behind is a *trajectory*.
 #
@@ -315,5 +316,12 @@ show(wrong[0], title="The fine-tuned student, wrong")
 # **Your own trajectories.** In a terminal, `fireact-nb generate --count 500` lets the teacher play
 # again, into `teacher_react.jsonl` in the folder `runs`. If that file holds at least `train_on`
 # successes, this notebook uses it instead of the shipped one. About 7 in 10 episodes are successes.
+#
+# **Further reading**
+#
+# * Chen and others, [FireAct: Toward Language Agent
+#   Fine-tuning](https://arxiv.org/abs/2310.05915), 2023: the paper.
+# * Yao and others, [ReAct: Synergizing Reasoning and Acting in Language
+#   Models](https://arxiv.org/abs/2210.03629), ICLR 2023.
 #
 # **Next:** notebook 01 opens the agent loop, and compares four ways to prompt.

@@ -65,8 +65,10 @@ print(f"{lab}\ndev outcomes: {on_dev.origin}\nstudy: {study.origin}")
 # That is *few-shot prompting*. What the examples look like is called the *method*:
 #
 # * **IO** (input, output): the question, then the answer.
-# * **CoT** (*chain of thought*): the question, then a line of reasoning, then the answer.
-# * **ReAct** (*reason* and *act*): thoughts and searches take turns, until an answer is given.
+# * **CoT** (*chain of thought*; [Wei and others, 2022](https://arxiv.org/abs/2201.11903)): the
+#   question, then a line of reasoning, then the answer.
+# * **ReAct** (*reason* and *act*; [Yao and others, 2022](https://arxiv.org/abs/2210.03629)):
+#   thoughts and searches take turns, until an answer is given.
 # * **Reflexion**: ReAct, and after some rounds without an answer the agent is told to *reflect*.
 #
 # All four prompts use worked examples over training questions. Here are the second examples of the
@@ -92,6 +94,12 @@ for message in prompts["react"].messages[-6:]:
 # Reflexion's examples look the same. Its difference is a **cue**. At rounds 6 and 10 we write the
 # first words of the Thought ourselves, and the model goes on from there. The cue never looks at the
 # right answer. It only knows that there is no answer *yet*.
+#
+# The *Reflexion* that gave this method its name ([Shinn and others,
+# 2023](https://arxiv.org/abs/2303.11366)) goes further: when a whole attempt has failed, the agent
+# writes down why, and begins a *new attempt* with that note in its prompt. There something must say
+# that it failed. FireAct's cue works *inside* one attempt, and nothing tells the agent whether it
+# is wrong.
 
 # %%
 for number, cue in prompts["reflexion"].cues.items():
@@ -477,5 +485,14 @@ check("01.3", example)
 # * read and run a whole agent, and checked it against the package's;
 # * found that CoT answers what the model knows and ReAct what it can look up;
 # * compared four methods with intervals, counted tokens, and read Table 1 beside ours.
+#
+# **Further reading**
+#
+# * Yao and others, [ReAct: Synergizing Reasoning and Acting in Language
+#   Models](https://arxiv.org/abs/2210.03629), ICLR 2023.
+# * Wei and others, [Chain-of-Thought Prompting Elicits Reasoning in Large Language
+#   Models](https://arxiv.org/abs/2201.11903), NeurIPS 2022.
+# * Shinn and others, [Reflexion: Language Agents with Verbal Reinforcement
+#   Learning](https://arxiv.org/abs/2303.11366), NeurIPS 2023.
 #
 # **Next:** in notebook 02 the teacher plays many questions, and we keep what ended right.

@@ -399,6 +399,10 @@ print(f"({react_label})")
 # of two names* it is useless, too: both names stand on the pages anyway. And these are the very
 # questions where luck is likely. So we must read the reasoning itself.
 #
+# (*Self-consistency*, [Wang and others, 2022](https://arxiv.org/abs/2203.11171), asks a model
+# several times and keeps the answer that comes most often. It looks at answers only, as our filter
+# does.)
+#
 # ### Exercise 02.2 · Does the Thought contradict itself?
 #
 # *Difficulty: 2 of 3 · about 10 minutes*
@@ -818,6 +822,16 @@ print(f"enough to train on? {len(successes(before + new))} successes; 150 to 500
 #   them;
 # * seen that the filter turns a balanced set of questions into one that mostly says yes;
 # * put a price on kept trajectories, and learnt to trust a pilot more than a rule of thumb.
+#
+# **Further reading**
+#
+# * Chen and others, [FireAct: Toward Language Agent
+#   Fine-tuning](https://arxiv.org/abs/2310.05915), 2023: the paper.
+# * Zelikman and others, [STaR: Bootstrapping Reasoning With
+#   Reasoning](https://arxiv.org/abs/2203.14465), NeurIPS 2022: keep what ended right, and train on
+#   it.
+# * Wang and others, [Self-Consistency Improves Chain of Thought Reasoning in Language
+#   Models](https://arxiv.org/abs/2203.11171), ICLR 2023.
 #
 # **Next:** notebook 03 brings CoT and Reflexion trajectories into the one form that a student is
 # trained on, and decides which words carry loss.

@@ -683,4 +683,11 @@ check("03.4", leaks)
 # * read the loss mask in colour, and counted what each mask makes a student learn;
 # * mixed three methods, and counted tokens instead of rows.
 #
+# **Further reading**
+#
+# * Chen and others, [FireAct: Toward Language Agent
+#   Fine-tuning](https://arxiv.org/abs/2310.05915), 2023: the paper.
+# * Yao and others, [ReAct: Synergizing Reasoning and Acting in Language
+#   Models](https://arxiv.org/abs/2210.03629), ICLR 2023.
+#
 # **Next:** notebook 04 trains a student on these tokens, on one GPU or on your CPU.

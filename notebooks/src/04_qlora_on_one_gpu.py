@@ -47,7 +47,7 @@ quick = False  # smallest sizes, to see whether every cell runs
 # The next cell loads **trajectories**: conversations in which a larger model, the *teacher*,
 # answered training questions with a search tool, and got them right. If you made enough of your own
 # in notebook 02, they are used. It also loads the **outcomes** of the study, and those of the small
-# *live cells*, made with five *seeds* each. (A seed fixes all random choices of a run.)
+# *live agents*, made with five *seeds* each. (A seed fixes all random choices of a run.)
 
 # %%
 from dataclasses import replace
@@ -143,7 +143,7 @@ check("04.1", largest_rank)
 # </details>
 
 # %% [markdown]
-# Now we count twice. First by the formula, with `LIVE`, the settings of the shipped live cells:
+# Now we count twice. First by the formula, with `LIVE`, the settings of the shipped live agents:
 
 # %%
 import torch
@@ -611,12 +611,12 @@ check("04.3", bytes_needed)
 # </details>
 
 # %% [markdown]
-# ## 6. One cell of the study, live
+# ## 6. One agent of the study, live
 #
 # We train the student by QLoRA on the trajectories drawn above. Then it plays *dev* questions.
 # (These are for trying things out; the *test* questions are kept for the study.) One student, one
-# recipe, one set of questions: that is a *cell* of an experiment. We ship the outcomes of this very
-# cell, so you can find out whether your run is the same experiment.
+# recipe, one set of questions: that is one *agent* of the study. We ship the outcomes of this very
+# agent, so you can find out whether your run is the same experiment.
 
 # %%
 from fireact_nb.study.grid import FULL_RATE, live_recipe
@@ -769,7 +769,7 @@ print(f"({study.costs_origin.label}; the cores were shared with other work)")
 # adapter in 2 bytes a number and a full model in 4. Kept alike, the full model is about nine times
 # the size: its weights against the adapter's, 787,680 to 87,552.)
 #
-# ## 8. The same cells on a GPU
+# ## 8. The same agents on a GPU
 #
 # The code asks what the machine can do, and chooses. You change no cell.
 #
@@ -898,5 +898,12 @@ for label, model in {"the rounded weights": merged, "the original weights": orig
 # * trained a QLoRA student and held it against a tolerance band;
 # * seen the study's three kinds beside the paper's two, with intervals;
 # * merged an adapter, and learnt into which weights.
+#
+# **Further reading**
+#
+# * Hu and others, [LoRA: Low-Rank Adaptation of Large Language
+#   Models](https://arxiv.org/abs/2106.09685), ICLR 2022.
+# * Dettmers and others, [QLoRA: Efficient Finetuning of Quantized
+#   LLMs](https://arxiv.org/abs/2305.14314), NeurIPS 2023.
 #
 # **Next:** notebook 05 asks what to train on: ReAct alone, or several methods mixed.

@@ -7,7 +7,7 @@
 # After this notebook you can
 #
 # 1. build a training mix of several methods, and say what share of the learning each of them gets;
-# 2. train and test one cell of the paper's Figure 4, and judge it by a tolerance band;
+# 2. train and test one agent of the paper's Figure 4, and judge it by a tolerance band;
 # 3. read a table of means and spreads closely enough to find a number that cannot be;
 # 4. show a case for a claim, and put the rate beside it;
 # 5. tell knowledge from a lucky guess.
@@ -232,11 +232,12 @@ check("05.2", clean)
 # </details>
 
 # %% [markdown]
-# ## 2. Train one cell live
+# ## 2. Train one agent live
 #
-# A *cell* is one agent of a grid of experiments: one student, one mix, one recipe. Ours is the
-# smallest student on ReAct + CoT with LoRA (a small extra set of weights, notebook 04). We ship
-# five runs of exactly this cell, with five seeds. `cells = 2`, `3` or `4` trains its siblings, too.
+# An agent of the study is one place in a grid of experiments: one student, one mix, one recipe.
+# Ours is the smallest student on ReAct + CoT with LoRA (a small extra set of weights, notebook 04).
+# We ship five runs of exactly this agent, with five seeds. `cells = 2`, `3` or `4` trains its
+# siblings, too.
 
 # %%
 from fireact_nb.learning import fine_tune
@@ -281,7 +282,7 @@ for name, folder in folders.items():
 # %% [markdown]
 # Is that a good number? Numbers differ between seeds and machines. So we hold it against a
 # *tolerance band*: the mean of the five shipped runs on the same questions, and three standard
-# deviations to either side. A run outside the band is most likely not the same cell.
+# deviations to either side. A run outside the band is most likely not the same experiment.
 
 # %%
 shipped_live = open_live()
@@ -765,7 +766,7 @@ show_side_by_side(
 # %% [markdown]
 # Again the anecdote needs its rate. It is in the last line of counts above. But that is a little
 # unfair to Reflexion, because we looked only at episodes where *that* student was in trouble. The
-# fair question is about all episodes. The shipped live cells answer it: five seeds, 100 dev
+# fair question is about all episodes. The shipped live agents answer it: five seeds, 100 dev
 # questions, the same failing tool.
 
 # %%
@@ -789,7 +790,7 @@ print(f"(difference in EM with the failing tool, {shipped_live.origin.label})")
 #   through the filter. HotpotQA has fewer such questions.
 # * **Our episodes are short.** Few reach a sixth round, so reflection rarely gets a turn.
 # * **One seed a cell** for most cells of the study. Another seed moves a score by points, as the
-#   live cells show.
+#   live agents show.
 # * **The paper's gaps are small**, too: most of Table 4 lies within its own noise. And 40 of the
 #   734 trajectories that the authors released end in a wrong answer, all of them Reflexion rows.
 #
@@ -801,10 +802,19 @@ print(f"(difference in EM with the failing tool, {shipped_live.origin.label})")
 # ## In this notebook you have
 #
 # * mixed methods, and counted what each contributes in trajectories and in tokens;
-# * trained one cell live and held it against five shipped runs;
+# * trained one agent live and held it against five shipped runs;
 # * read Table 4 and Figure 4 beside ours, with intervals, and found a number that cannot be;
 # * told both stories of Figure 5 with real cases, each with its rate;
 # * found out what the student chooses by, and traced it back to the success filter.
+#
+# **Further reading**
+#
+# * Chen and others, [FireAct: Toward Language Agent
+#   Fine-tuning](https://arxiv.org/abs/2310.05915), 2023: the paper.
+# * Wei and others, [Chain-of-Thought Prompting Elicits Reasoning in Large Language
+#   Models](https://arxiv.org/abs/2201.11903), NeurIPS 2022.
+# * Shinn and others, [Reflexion: Language Agents with Verbal Reinforcement
+#   Learning](https://arxiv.org/abs/2303.11366), NeurIPS 2023.
 #
 # **Next:** notebook 06 measures fine-tuned agents under pressure. Notebook 07 asks how much a
 # *better* choice of the method could gain.

@@ -9,7 +9,7 @@
 # 1. count an agent's right answers so that nothing is left out, and put an interval on the count;
 # 2. say how many questions it takes to see a gap, and why pairing helps;
 # 3. compare a prompted and a fine-tuned agent in points, in tokens and in dollars;
-# 4. train and test one cell of the paper's Table 3, with a tool that fails half of the time;
+# 4. train and test one agent of the paper's Table 3, with a tool that fails half of the time;
 # 5. find out *why* an effect of the paper does not appear, instead of only noting it.
 #
 # | | |
@@ -457,14 +457,14 @@ print(f"{MAIN}, training: {results.training(tuned(MAIN, 'react'))} ({results.cos
 # The directions agree. The paper saves little money. A likely reason: a fine-tuned GPT-3.5 was
 # billed at a higher price per token than the plain one.
 #
-# ## 5. Train one cell live, test it twice
+# ## 5. Train one agent live, test it twice
 #
-# A *cell* is one agent of a grid of experiments. Ours is the smallest student, trained on 150 ReAct
-# trajectories; it reads each of them three times. It trains by *LoRA* (a small extra set of
-# weights, notebook 04). The rest of this section is a whole evaluation from start to end. First the
-# data and the training. `mix` draws the trajectories by the seed and stops if a dev or test
-# question is among them. `cells = 2` or `3` trains siblings that differ in what they learn to write
-# (section 10).
+# An agent of the study is one place in a grid of experiments. Ours is the smallest student, trained
+# on 150 ReAct trajectories; it reads each of them three times. It trains by *LoRA* (a small extra
+# set of weights, notebook 04). The rest of this section is a whole evaluation from start to end.
+# First the data and the training. `mix` draws the trajectories by the seed and stops if a dev or
+# test question is among them. `cells = 2` or `3` trains siblings that differ in what they learn to
+# write (section 10).
 
 # %%
 from dataclasses import replace
@@ -511,9 +511,9 @@ for name, folder in folders.items():
         print(f"{name}, {condition}: EM {accuracy(rows)} of {test_on}, measured in this run")
 
 # %% [markdown]
-# Are these the numbers to expect? We ship five runs of exactly these cells, with five seeds. Their
+# Are these the numbers to expect? We ship five runs of exactly these agents, with five seeds. Their
 # spread gives a *tolerance band*: the mean of the five, and three standard deviations to either
-# side. A run outside is most likely not the same cell.
+# side. A run outside is most likely not the same experiment.
 
 # %%
 from fireact_nb.analysis import tolerance_band
@@ -900,7 +900,7 @@ print(f"({replay_on} dev questions each, measured in this run)")
 #
 # The paper has no table on this. The study trained such students, each of them *once*. An interval
 # over questions knows nothing about other seeds. But the standard student was trained with two
-# seeds, so we compare with either. Beside that stand the small live cells: 150 trajectories, 3
+# seeds, so we compare with either. Beside that stand the small live agents: 150 trajectories, 3
 # epochs, 100 dev questions, five seeds on each side. **Guess first:** which of these differences
 # will you believe?
 
@@ -925,8 +925,9 @@ print(f"({results.origin.label}; live: {shipped_live.origin.label})")
 # %% [markdown]
 # Three lessons:
 #
-# * **An effect can depend on the amount of training.** The live cells show no difference, and their
-#   intervals are narrow. Perhaps there is too little learnt after 150 trajectories to be spoilt.
+# * **An effect can depend on the amount of training.** The live agents show no difference, and
+#   their intervals are narrow. Perhaps there is too little learnt after 150 trajectories to be
+#   spoilt.
 # * **A seed is worth points.** Against the other seed's standard student the same rows come out
 #   smaller. What stays resolved with both is the firmer finding. In the shipped study that is one
 #   row: loss on everything.
@@ -1018,9 +1019,20 @@ show_side_by_side(wrong_side[0], other[0], titles=("the other side", "miscopied,
 # ## In this notebook you have
 #
 # * kept every question in the denominator, and put intervals on scores and on differences;
-# * trained one cell, tested it with a working and a failing tool, and held it against five seeds;
+# * trained one agent, tested it with a working and a failing tool, and held it against five seeds;
 # * read Tables 2, 3 and 5 and Figure 3 beside ours, with a verdict on each direction;
 # * found a claim whose verdict says "agrees" and whose point does not hold here (robustness);
 # * found why another fails (CoT in the mix): not a lost skill, but a coin and a greedy choice.
+#
+# **Further reading**
+#
+# * Yang and others, [HotpotQA](https://arxiv.org/abs/1809.09600), EMNLP 2018: questions over two
+#   pages.
+# * Press and others, [Measuring and Narrowing the Compositionality Gap in Language
+#   Models](https://arxiv.org/abs/2210.03350), 2022: Bamboogle.
+# * Geva and others, [Did Aristotle Use a Laptop?](https://arxiv.org/abs/2101.02235), TACL 2021:
+#   StrategyQA.
+# * Hendrycks and others, [Measuring Massive Multitask Language
+#   Understanding](https://arxiv.org/abs/2009.03300), ICLR 2021: MMLU.
 #
 # **Next:** notebook 07 asks how far an agent could get that chooses its method *well*.

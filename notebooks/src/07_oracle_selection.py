@@ -293,6 +293,9 @@ print(f"oracle over three methods:{'':<14}{oracle_choice(pools['student'])}")
 #
 # ## 3. The control: is it the method, or only the number of tries?
 #
+# The measure and its estimate without bias come from [Chen and others,
+# 2021](https://arxiv.org/abs/2107.03374).
+#
 # An oracle over three methods has **three tries**. Three tries of *one* method would also get more
 # questions right, if there is some chance in it. So we need a control: **pass@k**, the chance that
 # at least one of k tries of the same agent is right. Our agents repeated each question three times
@@ -750,6 +753,13 @@ else:
 # * built a selector, saw it pass one test and fail the next, and found out why;
 # * found how good a selector must be to be worth having, and what each choice costs;
 # * brought the same questions to a table of your own.
+#
+# **Further reading**
+#
+# * Chen and others, [Evaluating Large Language Models Trained on
+#   Code](https://arxiv.org/abs/2107.03374), 2021: pass@k and its estimate without bias.
+# * Wang and others, [Self-Consistency Improves Chain of Thought Reasoning in Language
+#   Models](https://arxiv.org/abs/2203.11171), ICLR 2023.
 #
 # **Next:** that is the end of the series so far. The open questions are yours: the table is in
 # `data/outcomes/`, and `make study` makes every agent in it again.

@@ -453,4 +453,11 @@ else:
 # * trained on what a stronger model wrote, with nothing held out among it;
 # * measured what parser, stop string, drift and denominator do to a score.
 #
+# **Further reading**
+#
+# * Chen and others, [FireAct: Toward Language Agent
+#   Fine-tuning](https://arxiv.org/abs/2310.05915), 2023: the paper.
+# * Yang and others, [HotpotQA](https://arxiv.org/abs/1809.09600), EMNLP 2018: questions over two
+#   pages.
+#
 # **Next:** take your own number, its interval and these four measurements, and compare.

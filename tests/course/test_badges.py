@@ -16,7 +16,8 @@ from fireact_nb.errors import FireActError
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(ROOT / "notebooks", tmp_path / "notebooks")
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for name in ("pyproject.toml", "CITATION.cff"):
+        shutil.copy(ROOT / name, tmp_path)
     for room in (badges, series):
         monkeypatch.setattr(room, "ROOT", tmp_path)
         monkeypatch.setattr(room, "NOTEBOOKS", tmp_path / "notebooks")

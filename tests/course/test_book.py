@@ -116,6 +116,22 @@ def test_the_folder_opens_at_the_map(book: Path, pages) -> None:
     assert len(pages["index.html"].select('article img[src$="map.svg"][alt]')) == 1
 
 
+def test_each_notebook_can_be_downloaded_and_opened_elsewhere(book: Path, pages) -> None:
+    for stem in stems():
+        page = pages[f"{stem}.html"]
+        (button,) = page.select("article a[download]")
+        assert (book / button["href"]).read_bytes() == (
+            series.NOTEBOOKS / f"{stem}.ipynb"
+        ).read_bytes()
+        assert [a for a in page.select("article a") if "colab.research" in a["href"]], stem
+
+
+def test_the_front_page_tells_how_to_begin(pages) -> None:
+    page = pages["index.html"]
+    assert "make lab" in page.article.pre.get_text()
+    assert [a for a in page.select("article a[href='workshop/README.html']")]
+
+
 def test_links_inside_lead_somewhere(book: Path, pages) -> None:
     lost = []
     for name, page in pages.items():
