@@ -23,12 +23,15 @@ _CARD = re.compile(r"^### Exercise (\d\d\.\d) · (.+)$", re.MULTILINE)
 _CHECK = re.compile(r"^check\([\"'](\d\d\.\d)[\"'],", re.MULTILINE)
 
 
+Fate = Literal["new", "unchanged", "renewed", "kept", "kept, of an earlier edition"]
+
+
 @dataclass(frozen=True)
 class Copy:
     """One copy and what became of it: new, as it was, renewed, or kept though the series moved."""
 
     path: Path
-    fate: Literal["new", "unchanged", "renewed", "kept", "kept, of an earlier edition"]
+    fate: Fate
 
 
 @dataclass(frozen=True)
@@ -49,9 +52,8 @@ def lay_out(folder: Path = COPIES) -> list[Copy]:
         notebook, path = read_source(source), folder / f"{source.stem}.ipynb"
         now = _content(notebook)
         notebook.metadata[_MARK] = {"laid_out": now}
-        if not path.exists():
-            fate = "new"
-        else:
+        fate: Fate = "new"
+        if path.exists():
             mine = _read(path)
             laid = mine.metadata.get(_MARK, {}).get("laid_out")
             touched = _content(mine) != laid or any(c.get("outputs") for c in mine.cells)
@@ -84,7 +86,7 @@ def progress(folder: Path = COPIES) -> dict[str, list[Card]]:
 
 def _states(notebook: Any) -> Iterator[tuple[str, State]]:
     """What each check said; where one stands in several cells, the best of them comes last."""
-    told = []
+    told: list[tuple[str, State]] = []
     for cell in notebook.cells:
         if cell.cell_type != "code" or not (numbers := _CHECK.findall(cell.source)):
             continue
@@ -93,7 +95,8 @@ def _states(notebook: Any) -> Iterator[tuple[str, State]]:
             said = re.search(
                 rf"Exercise {re.escape(number)}, ({'|'.join(get_args(State))})\.", shown
             )
-            told.append((number, said[1] if said else "not run"))
+            state: Any = said[1] if said else "not run"  # the pattern holds the states alone
+            told.append((number, state))
     order: list[Any] = ["not run", "waiting", "not yet", "solved"]
     yield from sorted(told, key=lambda row: order.index(row[1]))
 
