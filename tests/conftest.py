@@ -6,13 +6,18 @@ these variables when they are imported.
 
 from __future__ import annotations
 
+import io
+import logging
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 OFFLINE = Path(__file__).parent / "offline"
+CLIENTS = ("openai", "httpx", "httpcore", "httpx2", "httpcore2")  # what may log a request
 
 for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE"):
     os.environ[name] = "1"
@@ -37,3 +42,22 @@ if Path(getattr(sys.modules.get("sitecustomize"), "__file__", "") or "").parent 
 # Timings belong in benchmarks/, and a test that fails must fail again.
 settings.register_profile("fireact", deadline=None, derandomize=True)
 settings.load_profile("fireact")
+
+
+@pytest.fixture
+def logged() -> Iterator[io.StringIO]:
+    """Everything that any library logs, at DEBUG."""
+    stream, root = io.StringIO(), logging.getLogger()
+    handler, level = logging.StreamHandler(stream), root.level
+    handler.setFormatter(logging.Formatter("%(name)s %(message)s"))
+    loggers = [logging.getLogger(name) for name in CLIENTS]
+    before = [logger.level for logger in loggers]
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    for logger in loggers:
+        logger.setLevel(logging.DEBUG)
+    yield stream
+    root.removeHandler(handler)
+    root.setLevel(level)
+    for logger, was in zip(loggers, before, strict=True):
+        logger.setLevel(was)

@@ -9,15 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import threading
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
+from loopback import Loopback
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ _PATH = re.compile(
 )
 
 
-class HubServer(AbstractContextManager["HubServer"]):
+class HubServer(Loopback):
     """The hub at `url` while the block runs; `asked` holds its requests.
 
     `failing` is a status that every request gets, 0 for none.
@@ -57,15 +55,11 @@ class HubServer(AbstractContextManager["HubServer"]):
         self.repos = repos
         self.asked: list[Asked] = []
         self.failing = 0
-        self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.hub = self
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
-        )
+        super().__init__(_Handler)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return self.address
 
     def environment(self, home: Any) -> dict[str, str]:
         """What points the libraries of another process at this hub, with a cache of its own."""
@@ -88,37 +82,13 @@ class HubServer(AbstractContextManager["HubServer"]):
         patch.setattr(constants, "HF_HUB_DISABLE_XET", True)
         patch.setattr(constants, "HF_HUB_CACHE", str(home / "hub"))
 
-    def __enter__(self) -> HubServer:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
-
-
-class _Server(ThreadingHTTPServer):
-    request_queue_size = 64
-    daemon_threads = True
-    hub: HubServer
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that go away in mid-answer: no news."""
-
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    server: _Server
 
     def do_GET(self) -> None:
-        hub, url = self.server.hub, urlsplit(self.path)
+        hub, url = self.server.double, urlsplit(self.path)
         token = self.headers.get("Authorization", "").removeprefix("Bearer ")
         hub.asked.append(Asked(self.command, url.path, token))
         found = _PATH.fullmatch(unquote(url.path))

@@ -9,9 +9,10 @@ import json
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from loopback import Loopback
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class Seen:
     json: dict[str, Any]
 
 
-class ChatServer:
+class ChatServer(Loopback):
     """An OpenAI-compatible server at `url` while the `with` block runs; `seen` holds its requests.
 
     `most_at_once` is the largest number of requests that were under way at the same time.
@@ -100,31 +101,11 @@ class ChatServer:
         self.most_at_once = 0
         self._at_once = 0
         self._turn = threading.Lock()
-        self._closing = threading.Event()
-        self._server = _Server(("127.0.0.1", 0), _Handler)
-        self._server.double = self
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
-        )
+        super().__init__(_Handler)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}/v1"
-
-    def __enter__(self) -> ChatServer:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._closing.set()  # wakes answers that are being slow
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        return f"{self.address}/v1"
 
     def answer(self, seen: Seen) -> Answer:
         """What the script says to this request, once its delay has passed."""
@@ -138,26 +119,16 @@ class ChatServer:
                 answer = self.script(seen.json, number)
             else:
                 answer = self.script[min(number, len(self.script) - 1)]
-            self._closing.wait(answer.delay)
+            self.closing.wait(answer.delay)
             return answer
         finally:
             with self._turn:
                 self._at_once -= 1
 
 
-class _Server(ThreadingHTTPServer):
-    request_queue_size = 256
-    daemon_threads = True
-    double: ChatServer
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that time out or are stopped go away in mid-answer: no news."""
-
-
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # without it every call takes 45 ms
-    server: _Server
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))

@@ -12,10 +12,11 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+from loopback import Loopback
 from servers import Answer, fails, says
 
 FINISH = "Thought: I know.\nAction: finish[x]"
@@ -36,7 +37,7 @@ class Call:
         return json.loads(self.body)
 
 
-class Service:
+class Service(Loopback):
     """Answers at `url` while the `with` block runs; `seen` holds every request.
 
     `most_at_once` is the largest number of requests that were under way at the same time.
@@ -46,30 +47,12 @@ class Service:
         self.answer = answer
         self.seen: list[Call] = []
         self.most_at_once = self._at_once = 0
-        self._turn, self._closing = threading.Lock(), threading.Event()
-        service = self
-
-        class Handler(_Handler):
-            double = service
-
-        self._server = _Server(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
-        )
+        self._turn = threading.Lock()
+        super().__init__(_Handler)
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> Any:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self._closing.set()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        return self.address
 
     def reply(self, call: Call) -> Answer:
         with self._turn:
@@ -78,32 +61,23 @@ class Service:
             self.most_at_once = max(self.most_at_once, self._at_once)
         try:
             answer = self.answer(call)
-            self._closing.wait(answer.delay)
+            self.closing.wait(answer.delay)
             return answer
         finally:
             with self._turn:
                 self._at_once -= 1
 
 
-class _Server(ThreadingHTTPServer):
-    request_queue_size = 256
-    daemon_threads = True
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients that go away in mid-answer are no news."""
-
-
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    double: Service
 
     def do_GET(self) -> None:
         parts = urlsplit(self.path)
         headers = {name.lower(): value for name, value in self.headers.items()}
         body = self.rfile.read(int(headers.get("content-length", "0")))
         call = Call(self.command, parts.path, dict(parse_qsl(parts.query)), headers, body)
-        answer = self.double.reply(call)
+        answer = self.server.double.reply(call)
         if answer.drop == "before":
             self.close_connection = True
             return

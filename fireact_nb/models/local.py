@@ -113,9 +113,8 @@ class LocalChat:
         turns = [_Turn(i, r, self.encode(r)) for i, r in enumerate(requests)]
         for turn in turns:
             turn.limit = self._limit(turn.request, turn.prompt)
-        replies: dict[int, Reply] = {}
-        for turn in turns:
             turn.heard = (heard or {}).get(turn.place)
+        replies: dict[int, Reply] = {}
         for turn, seconds in self._within_memory(turns, stop or Stop()):
             reply = replies[turn.place] = self._finish(turn, seconds)
             if done:

@@ -85,6 +85,13 @@ def test_a_batch_gives_what_asking_one_by_one_gives_at_half_the_price(tmp_path: 
     ] * 11, "the first question taught what the model refuses"
 
 
+class Impatient(Stop):
+    """Gives the waiting up at once."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        return True
+
+
 @pytest.mark.parametrize("end", ["expired", "cancelled"])
 def test_what_a_batch_left_over_is_asked_afterwards_alone(end: str, tmp_path: Path) -> None:
     fates = ["answered", "error", "expired"]
@@ -110,10 +117,6 @@ def test_leftovers_may_go_into_a_second_batch(tmp_path: Path) -> None:
 
 
 def test_a_wait_that_is_given_up_is_taken_up_again(tmp_path: Path) -> None:
-    class Impatient(Stop):
-        def wait(self, timeout: float | None = None) -> bool:
-            return True
-
     with Batches() as service, Journal(tmp_path / "j") as journal:
         with pytest.raises(CancelledError):
             ask(service, journal, stop=Impatient())
@@ -123,10 +126,6 @@ def test_a_wait_that_is_given_up_is_taken_up_again(tmp_path: Path) -> None:
 
 
 def test_another_runs_questions_stay_to_be_read(tmp_path: Path) -> None:
-    class Impatient(Stop):
-        def wait(self, timeout: float | None = None) -> bool:
-            return True
-
     with Batches() as service, Journal(tmp_path / "j") as journal:
         with pytest.raises(CancelledError):
             ask(service, journal, stop=Impatient())
@@ -170,10 +169,6 @@ def test_a_batch_that_is_refused_says_why_and_is_sent_anew(tmp_path: Path) -> No
 
 
 def test_a_batch_that_is_gone_is_told_and_asked_anew(tmp_path: Path) -> None:
-    class Impatient(Stop):
-        def wait(self, timeout: float | None = None) -> bool:
-            return True
-
     with Batches() as service, Journal(tmp_path / "j") as journal:
         with pytest.raises(CancelledError):
             ask(service, journal, stop=Impatient())

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 import json
-import logging
 import re
 import traceback
 from pathlib import Path
@@ -80,25 +78,6 @@ PLACES = {
         headers={"X-Echo": s.replace("\n", " ").replace("\r", " "), "Set-Cookie": f"k={s[:5]}"},
     ),
 }
-
-
-@pytest.fixture
-def logged():
-    """Everything that any library logs, at DEBUG."""
-    stream, root = io.StringIO(), logging.getLogger()
-    handler, level = logging.StreamHandler(stream), root.level
-    handler.setFormatter(logging.Formatter("%(name)s %(message)s"))
-    loggers = [logging.getLogger(name) for name in ("openai", "httpx2", "httpcore2")]
-    before = [logger.level for logger in loggers]
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG)
-    for logger in loggers:
-        logger.setLevel(logging.DEBUG)
-    yield stream
-    root.removeHandler(handler)
-    root.setLevel(level)
-    for logger, was in zip(loggers, before, strict=True):
-        logger.setLevel(was)
 
 
 def connect(source: str, url: str, monkeypatch: pytest.MonkeyPatch, **settings) -> OpenAIChat:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import logging
 import traceback
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +26,6 @@ from fireact_nb.models.batches import ask_in_batch
 from fireact_nb.realworld.cache import Kept
 from fireact_nb.realworld.serpapi import SerpApi
 
-LOGGERS = ("httpx", "httpcore", "httpx2", "httpcore2", "openai")
 ECHOES = [
     lambda s: serp(answer_box={"answer": f"It is {s}"}, organic_results=[{"snippet": s}]),
     lambda s: serp_error(401, f"Invalid API key {s}"),
@@ -39,24 +36,6 @@ ECHOES = [
     lambda s: Answer(drop="before"),
     lambda s: Answer(b"", 302, {"Location": f"http://127.0.0.1:9/?{s[:5]}"}),
 ]
-
-
-@pytest.fixture
-def logged() -> Iterator[io.StringIO]:
-    """Everything that any library logs, at DEBUG."""
-    stream, root = io.StringIO(), logging.getLogger()
-    handler, level = logging.StreamHandler(stream), root.level
-    loggers = [logging.getLogger(name) for name in LOGGERS]
-    before = [logger.level for logger in loggers]
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG)
-    for logger in loggers:
-        logger.setLevel(logging.DEBUG)
-    yield stream
-    root.removeHandler(handler)
-    root.setLevel(level)
-    for logger, was in zip(loggers, before, strict=True):
-        logger.setLevel(was)
 
 
 def test_a_search_service_that_echoes_the_key(
