@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
+from email.utils import parsedate_to_datetime
 from threading import Condition, Lock, Thread
 
 from ..errors import FireActError
@@ -270,3 +272,19 @@ def _in_time(work: Callable[[], str]) -> str:
 
     Thread(target=run, daemon=True).start()
     return done.result(SEARCH_SECONDS)
+
+
+def asked_wait(headers: Mapping[str, str]) -> float:
+    """Seconds in Retry-After, as a number or a date; 0 without one that can be read."""
+    for header, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
+        value = headers.get(header, "")
+        try:
+            seconds = float(value) * unit
+        except ValueError:
+            try:
+                seconds = parsedate_to_datetime(value).timestamp() - time.time()
+            except (TypeError, ValueError, OverflowError):
+                continue
+        if 0 < seconds < float("inf"):
+            return seconds
+    return 0.0

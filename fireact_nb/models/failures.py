@@ -7,11 +7,10 @@ requests nor replies.
 from __future__ import annotations
 
 import re
-import time
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Any, Literal
 
+from ..agent.asking import asked_wait
 from ..agent.secrets import hide
 from ..errors import FireActError
 
@@ -72,13 +71,13 @@ def judge(
             "again; what is journalled is not paid again."
         )
     if status in (408, 409, 429) or status >= 500:
-        asked_wait = _asked_wait(error.response.headers)
-        asked = f" It asked to wait {asked_wait:.0f} s." if asked_wait else ""
+        pause = asked_wait(error.response.headers)
+        asked = f" It asked to wait {pause:.0f} s." if pause else ""
         return Failure(
             f"{endpoint} keeps refusing: {said}.{asked} Run again later (what is "
             "journalled is not asked again), or lower the concurrency.",
             transient=True,
-            wait=asked_wait,
+            wait=pause,
         )
     advice = {
         401: "The key was not accepted: check OPENAI_API_KEY, and that it belongs to this address.",
@@ -95,22 +94,6 @@ def scrub(text: str, key: str) -> str:
     if key != NO_KEY:
         text = text.replace(key, "[key]")
     return _SECRET.sub("[key]", hide(text))
-
-
-def _asked_wait(headers: Any) -> float:
-    """Seconds in Retry-After, as a number or a date; 0 without one that can be read."""
-    for header, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
-        value = headers.get(header, "")
-        try:
-            seconds = float(value) * unit
-        except ValueError:
-            try:
-                seconds = parsedate_to_datetime(value).timestamp() - time.time()
-            except (TypeError, ValueError, OverflowError):
-                continue
-        if 0 < seconds < float("inf"):
-            return seconds
-    return 0.0
 
 
 def _said(error: Any) -> str:

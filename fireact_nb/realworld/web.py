@@ -9,12 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, metadata
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
+from ..agent.asking import asked_wait
 from ..agent.search import Unavailable
 from ..agent.secrets import hide, hide_in_logs
 
@@ -96,16 +96,3 @@ def user_agent() -> str:
         links = []
     address = next((link.rpartition(" ")[2] for link in links), "a course on language agents")
     return f"fireact-nb/{__version__} ({address}) python-httpx"
-
-
-def asked_wait(headers: Mapping[str, str]) -> float:
-    """Seconds in Retry-After, as a number or a date; 0 without one that can be read."""
-    value = headers.get("retry-after", "")
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(value).timestamp() - time.time()
-        except (TypeError, ValueError, OverflowError):
-            return 0.0
-    return seconds if 0 < seconds < float("inf") else 0.0
